@@ -1,0 +1,57 @@
+# Every target makes what it needs; nothing has to be installed by hand but Python and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all kill-test bench lint format type imports golden check clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.native: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -U pip
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[native]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.native
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[native,dev]'
+	@touch $@
+
+setup: $(VENV)/.dev ## make .venv with everything that tests and tools need
+
+demo: $(VENV)/.native ## build the tiny LLaVA and ask it about a picture, twice
+	$(BIN)/mmtrt recipe=llava variant=tiny
+	@echo; echo "Once more: everything is in the store."
+	$(BIN)/mmtrt recipe=llava variant=tiny
+
+test: $(VENV)/.dev ## run the tests (minutes)
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-all: $(VENV)/.dev ## run the slow tests too
+	$(BIN)/python -m pytest -m 'not network and not gpu'
+
+kill-test: $(VENV)/.dev ## kill a cold run at 100 random moments; the store must survive each
+	MMTRT_KILLS=100 $(BIN)/python -m pytest -m '' tests/test_kill.py -s
+
+bench: $(VENV)/.dev ## measure; results go to docs/benchmarks.md
+	$(BIN)/python -m benchmarks.all
+
+format: $(VENV)/.dev ## format the code
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+lint: $(VENV)/.dev ## check format, style and import directions
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports
+
+type: $(VENV)/.dev ## check types
+	$(BIN)/mypy
+
+golden: $(VENV)/.dev ## rewrite the golden files
+	MMTRT_GOLDEN=write $(BIN)/python -m pytest -m '' -k golden
+
+check: lint type test ## what CI runs
+
+clean: ## remove caches and build output; never the store
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,288 @@
+"""Content digests of files and directories, computed in threads and never twice.
+
+``blake3`` and ``sqlite3`` are imported on first use: where every stage is a hit, neither is.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from mmtrt.artifacts.faults import explain, quoted
+from mmtrt.artifacts.manifest import FileEntry
+from mmtrt.artifacts.threads import in_threads
+from mmtrt.artifacts.tree import Leaf, scan
+from mmtrt.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import sqlite3
+
+YOUNG_NS = 2_000_000_000
+"""A file changed less than this before it was hashed is not memoised.
+
+A second edit within one tick of the file system's clock could keep size and time. The coarsest
+clock in use ticks every 2 s (FAT); a time in the future counts as young, too.
+"""
+
+FILE_THREADS = 4
+"""Chosen: BLAKE3 itself uses all cores; a few files at once keep the disk busy meanwhile."""
+
+_MANY_BYTES = 4 << 20
+"""Chosen: below this, starting threads costs more than it saves."""
+
+_FLUSH_BYTES = 256 << 20
+"""Chosen: at most this much hashing is lost when the process is killed."""
+
+_WORTH_BYTES = 64 << 20
+"""Chosen: only for so much hashing (10 ms) is the directory of a memo made."""
+
+_pool_owner: int | None = None
+"""Process that started BLAKE3's threads. They do not live on in a fork, where waiting for them
+would never end, so a fork hashes in the thread that calls."""
+
+
+def hash_file(path: str | os.PathLike[str]) -> str:
+    """Return the BLAKE3 digest of a file's bytes as 64 hexadecimal digits.
+
+    The file is mapped into memory and hashed on all cores. A file that another process cuts short
+    meanwhile can end this process with SIGBUS, as with every program that maps files.
+
+    Raises:
+        ArtifactError: ART15x, if it cannot be read.
+    """
+    from blake3 import blake3
+
+    global _pool_owner
+    if _pool_owner is None:
+        _pool_owner = os.getpid()
+    threads = blake3.AUTO if _pool_owner == os.getpid() else 1
+    try:
+        return str(blake3(max_threads=threads).update_mmap(path).hexdigest())
+    except OSError as error:
+        raise explain(error, "read", path) from error
+
+
+def digest_tree(
+    root: Path,
+    memo: DigestMemo | None = None,
+    wants: Callable[[str], bool] | None = None,
+) -> dict[str, FileEntry]:
+    """Return relative path to entry for every file below a directory, links followed.
+
+    Args:
+        root: a directory of the user's, or one file, which then has the path ``""``.
+        memo: remembers digests from one run to the next.
+        wants: tells by its relative path whether a file counts; default all.
+
+    Raises:
+        ArtifactError: ART16x, as :func:`mmtrt.artifacts.tree.scan`; ART165, if a file is being
+            written; ART15x, if it cannot be read.
+    """
+    memo = memo or DigestMemo(None)
+    tree = scan(os.fspath(root), wants)
+
+    def read(leaf: Leaf) -> FileEntry:
+        status, digest = memo.measure(leaf.location)
+        return entry_of(leaf, status, digest)
+
+    entries = in_threads(read, tree.files, file_threads(tree.files))
+    memo.flush()
+    return {entry.path: entry for entry in entries}
+
+
+def entry_of(leaf: Leaf, status: os.stat_result, digest: str) -> FileEntry:
+    """Return the record of a file."""
+    is_executable = bool(status.st_mode & 0o111)
+    return FileEntry(leaf.path, status.st_size, status.st_mtime_ns, digest, is_executable)
+
+
+def file_threads(files: list[Leaf]) -> int:
+    """Return how many files to hash at once."""
+    return FILE_THREADS if sum(leaf.stat.st_size for leaf in files) > _MANY_BYTES else 1
+
+
+class DigestMemo:
+    """Digests by (device, inode, size, mtime_ns), kept in a small SQLite file.
+
+    Renaming, linking and changing permissions keep a digest; writing does not. Two things are
+    taken on trust: that nobody sets back the time of a file after changing it, and that a new file
+    does not get inode, size and time of a deleted one. ``mmtrt cache verify`` trusts neither.
+
+    Processes and threads may share the file. Where it cannot be read or written, digests are
+    remembered in this object only, without a word: it makes things fast, never right.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        """Use the file ``path``, made when first needed; ``None`` remembers in memory only."""
+        self._path = path
+        self._lock = Lock()
+        self._known: dict[tuple[int, int], tuple[int, int, str]] = {}
+        self._pending: dict[tuple[int, int], tuple[int, int, str]] = {}
+        self._connection: sqlite3.Connection | None = None
+        self._connected_in: int | None = None
+
+    def digest(self, file: Path) -> str:
+        """Return the digest of a file, hashed only if it is not known.
+
+        Raises:
+            ArtifactError: ART165, if the file is being written; ART15x, if it cannot be read.
+        """
+        _, digest = self.measure(file)
+        self.flush()
+        return digest
+
+    def measure(self, file: str | os.PathLike[str]) -> tuple[os.stat_result, str]:
+        """Return a file's status and digest, which belong together; :meth:`flush` after many.
+
+        Raises:
+            ArtifactError: ART165, if the file is being written; ART15x, if it cannot be read.
+        """
+        for _ in range(2):
+            began_ns = time.time_ns()
+            before = _status(file)
+            if (known := self.lookup(before)) is not None:
+                return before, known
+            digest = hash_file(file)
+            after = _status(file)
+            if _identity(before) == _identity(after):
+                if began_ns - after.st_mtime_ns >= YOUNG_NS:
+                    self.record(after, digest)
+                return after, digest
+        raise changed_while_read(os.fspath(file))
+
+    def lookup(self, status: os.stat_result) -> str | None:
+        """Return the digest that is remembered for a file of this status."""
+        place = (status.st_dev, status.st_ino)
+        known = self._known.get(place)
+        if known is None:
+            known = self._read(place)
+        if known is not None and known[:2] == (status.st_size, status.st_mtime_ns):
+            return known[2]
+        return None
+
+    def record(self, status: os.stat_result, digest: str) -> None:
+        """Remember a digest whatever the file's age.
+
+        For files that nobody writes any more, such as those that the store has sealed.
+        """
+        place = (status.st_dev, status.st_ino)
+        with self._lock:
+            row = (status.st_size, status.st_mtime_ns, digest)
+            self._known[place] = self._pending[place] = row
+            enough = sum(size for size, _, _ in self._pending.values()) >= _FLUSH_BYTES
+        if enough:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was recorded since the last time."""
+        if not self._pending:
+            return
+        with self._lock, self._quietly():
+            rows = [(f"{d}:{i}", *row) for (d, i), row in self._pending.items()]
+            worth = sum(size for size, _, _ in self._pending.values()) >= _WORTH_BYTES
+            connection = self._connect(make_directory=worth)
+            if connection is not None:
+                self._pending.clear()
+                connection.execute("BEGIN IMMEDIATE")
+                connection.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", rows)
+                connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Write what is pending and let go of the file."""
+        self.flush()
+        with self._lock, self._quietly():
+            self._disconnect()
+
+    def _read(self, place: tuple[int, int]) -> tuple[int, int, str] | None:
+        with self._lock, self._quietly():
+            connection = self._connect()
+            if connection is not None:
+                row: tuple[int, int, str] | None = connection.execute(
+                    "SELECT size, mtime_ns, digest FROM digests WHERE place = ?",
+                    (f"{place[0]}:{place[1]}",),
+                ).fetchone()
+                if row is not None and len(str(row[2])) == 64:
+                    self._known[place] = row
+                    return row
+        return None
+
+    def _connect(self, make_directory: bool = False) -> sqlite3.Connection | None:
+        """Return the connection of this process, or ``None`` while there is nothing to open."""
+        if self._path is None:
+            return None
+        if self._connected_in != os.getpid():
+            self._connection = None  # a fork must not touch its parent's
+        if self._connection is None:
+            if make_directory:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            elif not self._path.parent.is_dir():
+                return None
+            import sqlite3
+
+            connection = sqlite3.connect(
+                self._path, timeout=2.0, isolation_level=None, check_same_thread=False
+            )
+            self._connection, self._connected_in = connection, os.getpid()
+            # No fsync: losing rows in a power cut costs a few hashes.
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS digests (place TEXT PRIMARY KEY, size INTEGER NOT NULL,"
+                " mtime_ns INTEGER NOT NULL, digest TEXT NOT NULL) WITHOUT ROWID"
+            )
+        return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and self._connected_in == os.getpid():
+            connection.close()
+
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        """Go on without the memo where its file cannot be used; start a garbled one anew."""
+        try:
+            yield
+        except OSError:
+            self._path = None
+        except Exception as error:  # noqa: BLE001 - sqlite3.Error, without importing it here
+            import sqlite3
+
+            if not isinstance(error, sqlite3.Error):
+                raise
+            with suppress(sqlite3.Error):
+                self._disconnect()
+            if not isinstance(error, sqlite3.DatabaseError) or self._path is None:
+                return
+            if type(error) is sqlite3.DatabaseError:  # "not a database", "malformed"
+                with suppress(OSError):
+                    # The journal first: a later memo must not take it for its own.
+                    self._path.with_name(f"{self._path.name}-journal").unlink(missing_ok=True)
+                    self._path.unlink(missing_ok=True)
+            elif "locked" not in str(error):
+                self._path = None
+
+
+def changed_while_read(file: str) -> ArtifactError:
+    """Return the error for a file that someone writes while it is hashed."""
+    return ArtifactError(
+        f"{quoted(file)} changed while it was read",
+        code="ART165",
+        at=quoted(file),
+        why="a digest of half old and half new content would fit neither",
+        fix="wait until whatever writes it is done, then run again",
+    )
+
+
+def _status(file: str | os.PathLike[str]) -> os.stat_result:
+    try:
+        return os.stat(file)  # noqa: PTH116 - called for every file of a model on every plan
+    except OSError as error:
+        raise explain(error, "read", file) from error
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

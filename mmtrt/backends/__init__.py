@@ -1,0 +1,50 @@
+"""The table of toolchains, and how ``backend=auto`` chooses one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mmtrt.backends.base import Backend, Choice
+from mmtrt.backends.native import Native
+from mmtrt.backends.trtllm import Trtllm, is_supported
+from mmtrt.config.recipe import Recipe
+from mmtrt.errors import PlanError
+from mmtrt.host import HostInfo
+
+BACKENDS: dict[str, Callable[[Recipe, HostInfo], Backend]] = {
+    "native": lambda recipe, host: Native(host),
+    "trtllm": Trtllm,
+}
+
+
+def choose(recipe: Recipe, host: HostInfo) -> Choice:
+    """Return the backend of a recipe and the reason.
+
+    Raises:
+        PlanError: ENG103 if the recipe cannot run on the backend that was asked for.
+    """
+    asked, wanted = recipe.settings.backend.name, recipe.variant.backend
+    if asked != "auto":
+        name, because = asked, f"backend={asked}"
+    elif wanted is not None:
+        name, because = wanted, f"variant {recipe.variant_name} is made for it"
+    elif (version := host.version("tensorrt-llm")) and is_supported(version):
+        name, because = "trtllm", f"TensorRT-LLM {version} is installed"
+    elif "native" in recipe.file.backends:
+        name, because = "native", "no supported TensorRT-LLM is installed"
+    else:
+        name = recipe.file.backends[0]
+        because = f"recipe {recipe.name} has no native engines"
+    if name not in BACKENDS or name not in recipe.file.backends:
+        known = [backend for backend in recipe.file.backends if backend in BACKENDS]
+        raise PlanError(
+            f"recipe {recipe.name} has no {name} backend",
+            code="ENG103",
+            at=recipe.where(("backend", "name")),
+            why=because,
+            fix=f"backend={known[0]}" if known else None,
+        )
+    return Choice(BACKENDS[name](recipe, host), because, host)
+
+
+__all__ = ["BACKENDS", "Backend", "Choice", "choose"]

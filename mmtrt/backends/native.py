@@ -1,0 +1,152 @@
+"""mmtrt's own toolchain: torch.export lowered to ONNX Runtime, on a CPU."""
+
+from __future__ import annotations
+
+from mmtrt.backends import neutral
+from mmtrt.backends.base import Command, In, Local, Out, Pair, Python, Resources, Skip, Word
+from mmtrt.errors import PlanError
+from mmtrt.host import HostInfo
+from mmtrt.stages import BuildLlm, BuildVision, Convert, Quantize, Run, Stage
+
+FAMILIES = ("llava",)
+"""Families that :mod:`mmtrt.native.families` can take apart."""
+FORMATS = ("none", "int8_wo", "int4_wo")
+"""Number formats that :mod:`mmtrt.native.quantize` writes."""
+ENGINES = ("onnxruntime",)
+DEFAULT_BLOCK_SIZE = 32
+"""Weights per scale (*measured*: smallest error and fastest decode of 32 and 128 on a CPU)."""
+
+EXPORT_TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
+
+
+class Native:
+    """Lower stages to ``python -m mmtrt.native.<stage>``."""
+
+    name = "native"
+    formats = FORMATS
+    max_ranks = 1
+    install_hint = "pip install 'mmtrt[native]'"
+
+    def __init__(self, host: HostInfo) -> None:
+        """Remember the host, whose package versions enter the keys."""
+        self._host = host
+
+    def engine(self, asked: str) -> str:
+        """Return ``onnxruntime``, the one format of this toolchain today."""
+        if asked in ("auto", *ENGINES):
+            return "onnxruntime"
+        raise PlanError(
+            f"backend native cannot build engine={asked} yet",
+            code="ENG102",
+            fix="engine=onnxruntime",
+        )
+
+    def toolchain(self) -> dict[str, str]:
+        """Return the runtime's name and version."""
+        version = self._host.version("onnxruntime") or "not installed"
+        return {"name": "native", "version": f"onnxruntime {version}"}
+
+    def tool_versions(self, tools: tuple[str, ...]) -> dict[str, str]:
+        """Return versions from package metadata; ``absent`` where a tool is not installed."""
+        return {tool: self._host.version(tool) or "absent" for tool in tools}
+
+    def gpu_class(self) -> dict[str, str | int] | None:
+        """Return ``None``: ONNX graphs run on any CPU."""
+        return None
+
+    def lower(self, stage: Stage) -> Command | Skip:
+        """Return the command of a stage.
+
+        Raises:
+            PlanError: ENG101 for a family, a format or a parallel size that is not there natively.
+        """
+        command = neutral.lower(stage)
+        if command is not None:
+            return command
+        if isinstance(stage, Convert):
+            return self._convert(stage)
+        if isinstance(stage, Quantize):
+            return self._quantize(stage)
+        if isinstance(stage, BuildVision):
+            return self._build_vision(stage)
+        if isinstance(stage, BuildLlm):
+            return self._build_llm(stage)
+        if isinstance(stage, Run):
+            return self._run(stage)
+        raise PlanError(f"backend native has no stage of kind {stage.KIND}", code="ENG101")
+
+    def _convert(self, stage: Convert) -> Command:
+        return Command(
+            argv=_module("convert", "--model-dir", In("model"), "--output-dir", Out())
+            + ("--dtype", stage.dtype),
+            outputs={"llm": "llm", "vision": "vision"},
+            ignores=frozenset({"weight_only"}),
+            tools=("safetensors",),
+        )
+
+    def _quantize(self, stage: Quantize) -> Command | Skip:
+        if stage.format == "none":
+            return Skip("quant=none")
+        return Command(
+            argv=_module("quantize", "--checkpoint-dir", In("checkpoint", "llm"))
+            + ("--output-dir", Out("llm"), "--format", stage.format)
+            + ("--block-size", str(stage.block_size or DEFAULT_BLOCK_SIZE)),
+            outputs={"llm": "llm"},
+            ignores=frozenset({"calib_size", "calib_dataset", "kv_cache_dtype", "block_size"}),
+            tools=("onnxruntime", "numpy", "safetensors"),
+        )
+
+    def _build_vision(self, stage: BuildVision) -> Command:
+        return Command(
+            argv=_module("build_vision", "--checkpoint-dir", In("checkpoint", "vision"))
+            + ("--output-dir", Out(), "--engine", stage.engine)
+            + ("--max-batch-size", str(stage.max_batch_size)),
+            outputs={"config": "config.json", "engine": "model.onnx"},
+            tools=EXPORT_TOOLS,
+        )
+
+    def _build_llm(self, stage: BuildLlm) -> Command:
+        words: list[Word] = []
+        for flag, value in (
+            ("--max-batch-size", stage.max_batch_size),
+            ("--max-input-len", stage.max_input_len),
+            ("--max-seq-len", stage.max_seq_len),
+            ("--max-num-tokens", stage.max_num_tokens),
+            ("--max-multimodal-len", stage.max_multimodal_len),
+        ):
+            if value is not None:
+                words += [flag, str(value)]
+        return Command(
+            argv=_module("build_llm", "--checkpoint-dir", In("checkpoint", "llm"))
+            + ("--output-dir", Out(), "--engine", stage.engine, *words),
+            outputs={"config": "config.json", "engine": "model.onnx"},
+            ignores=frozenset({"max_encoder_input_len", "plugins"}),
+            tools=EXPORT_TOOLS,
+        )
+
+    def _run(self, stage: Run) -> Command:
+        words: list[Word] = []
+        # One word each: a prompt may begin with a dash.
+        words += [
+            Pair("--image-path=", Local(f"image{i}", image)) for i, image in enumerate(stage.images)
+        ]
+        words += [f"--input-text={prompt}" for prompt in stage.prompts]
+        words += ["--batch-size", str(stage.batch_size)]
+        words += ["--max-new-tokens", str(stage.max_new_tokens)]
+        words += ["--top-k", str(stage.top_k), "--top-p", str(stage.top_p)]
+        words += ["--temperature", str(stage.temperature)]
+        words += ["--repetition-penalty", str(stage.repetition_penalty), "--seed", str(stage.seed)]
+        if stage.run_profiling:
+            words.append("--run-profiling")
+        return Command(
+            argv=_module("run", "--engine-dir", In("engine"), "--model-dir", In("model"))
+            + ("--output-dir", Out(), *words),
+            outputs={"result": "result.json"},
+            resources=Resources(),
+            ignores=frozenset({"session", "check_accuracy"}),
+            tools=("onnxruntime", "tokenizers", "pillow", "numpy"),
+        )
+
+
+def _module(stage: str, *words: Word) -> tuple[Word, ...]:
+    return (Python(), "-m", f"mmtrt.native.{stage}", *words)

@@ -1,0 +1,96 @@
+"""The table of verbs, and what every verb shares: errors, exit codes, closed pipes."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from mmtrt.errors import MmtrtError, UsageError
+
+VERBS: dict[str, str] = {
+    "run": "run a recipe: what the store lacks, nothing else",
+    "plan": "show what would run, and why; sizes; findings",
+    "check": "show findings only",
+    "size": "show the limits and where every number comes from",
+    "why": "tell why a stage is a hit or must run",
+    "ls": "list the recipes",
+    "show": "show one recipe: variants, stages, limits, formats",
+    "cp": "copy a recipe to a file, to make it your own",
+    "rule": "explain a rule",
+    "export": "print the plan as a shell script or a picture",
+    "log": "show the log of a run or a stage",
+    "report": "show the report of a run",
+    "cache": "look after the store: ls, du, verify, gc",
+    "doctor": "show this host, its tools, and what each backend lacks",
+}
+"""Verb -> what it does; each is the module ``mmtrt.cli.<verb>`` with a ``main(args) -> int``."""
+
+
+def dispatch(argv: Sequence[str]) -> int:
+    """Run one command line and return its exit code.
+
+    A first word that is no verb is an override of ``run``: ``mmtrt recipe=llava tp=2``.
+    """
+    args = list(argv)
+    debug = "--debug" in args
+    if debug:
+        args.remove("--debug")
+    if not args or args[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_help())
+        return 0
+    verb = "run" if _starts_run(args[0]) else args.pop(0)
+    try:
+        if verb not in VERBS:
+            near = difflib.get_close_matches(verb, VERBS, 1, 0.5)
+            raise UsageError(
+                f"mmtrt has no verb {verb!r}",
+                code="CFG001",
+                why=f"verbs: {', '.join(VERBS)}",
+                fix=f"mmtrt {near[0]}" if near else "mmtrt --help",
+            )
+        module = importlib.import_module(f"mmtrt.cli.{verb}")
+        code: int = module.main(args)
+        sys.stdout.flush()
+        return code
+    except MmtrtError as error:
+        if debug:
+            raise
+        sys.stderr.write(error.render() + "\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader has gone (`mmtrt ls | head`): end quietly, as if by SIGPIPE.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _starts_run(word: str) -> bool:
+    """Return whether the first word is an override or one of Hydra's own switches."""
+    return "=" in word or word.startswith(("-", "+", "~"))
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    lines = [
+        "mmtrt: build and run multimodal models from recipes",
+        "",
+        "  mmtrt recipe=llava variant=tiny                run (the same as `mmtrt run ...`)",
+        "  mmtrt -m recipe=llava variant=tiny quant=none,int8_wo   sweep",
+        "  mmtrt plan recipe=llava_next tp=2              what would run, and why",
+        "",
+        "Verbs:",
+        *(f"  {verb:<{width}}  {text}" for verb, text in VERBS.items()),
+        "",
+        "Hydra's switches work: --cfg job, --info, -cd DIR, -m, hydra/launcher=...,",
+        "  -sc install=bash (shell completion).",
+        "Every reading verb takes --json. --debug shows a traceback for errors.",
+        "Exit codes: 0 done, 1 a stage failed, 2 usage or recipe error, 3 accuracy gate missed,",
+        "  4 lock stale, 5 host lacks something, 10 work to do (plan --detailed-exitcode),",
+        "  130 interrupted.",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,91 @@
+"""One command line, taken apart: our own switches, the directories with more recipes, overrides."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmtrt.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """What the user typed after the verb."""
+
+    words: list[str] = field(default_factory=list)
+    """Positional words that are no overrides."""
+    overrides: list[str] = field(default_factory=list)
+    """``key=value`` in Hydra's syntax."""
+    flags: Mapping[str, str | bool] = field(default_factory=dict)
+    """Switches by name: ``True``, or the value of one that takes a value."""
+    config_dirs: list[Path] = field(default_factory=list)
+    """Directories given with ``-cd``."""
+
+    def on(self, name: str) -> bool:
+        """Return whether a switch was given."""
+        return bool(self.flags.get(name, False))
+
+    def text(self, name: str) -> str | None:
+        """Return the value of a switch, ``None`` if it was not given."""
+        value = self.flags.get(name)
+        return value if isinstance(value, str) else None
+
+
+def parse(
+    verb: str,
+    args: Sequence[str],
+    usage: str,
+    switches: Sequence[str] = (),
+    valued: Sequence[str] = (),
+) -> Arguments | None:
+    """Take a command line apart; ``None`` after printing ``usage`` for ``--help``.
+
+    Args:
+        verb: for messages.
+        args: the words after the verb.
+        usage: the text of ``--help``.
+        switches: names of switches without value, such as ``--json``.
+        valued: names of switches with one value, as ``--x value`` or ``--x=value``.
+
+    Raises:
+        UsageError: CFG002 for an unknown switch or a missing value.
+    """
+    words, overrides, dirs = [], [], []
+    flags: dict[str, str | bool] = {}
+    rest = list(args)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if word in ("-h", "--help"):
+            import sys
+
+            sys.stdout.write(usage.rstrip() + "\n")
+            return None
+        if name in ("-cd", "--config-dir"):
+            dirs.append(Path(value if equals else _value(verb, name, rest)))
+        elif name in valued:
+            flags[name] = value if equals else _value(verb, name, rest)
+        elif word in switches:
+            flags[word] = True
+        elif word.startswith("-") and word != "-":
+            known = [*switches, *valued, "-cd", "--help"]
+            near = difflib.get_close_matches(name, known, 1, 0.5)
+            raise UsageError(
+                f"mmtrt {verb} has no switch {name}",
+                code="CFG002",
+                why=f"switches: {', '.join(known)}",
+                fix=near[0] if near else f"mmtrt {verb} --help",
+            )
+        elif "=" in word or word.startswith(("+", "~")):
+            overrides.append(word)
+        else:
+            words.append(word)
+    return Arguments(words, overrides, flags, dirs)
+
+
+def _value(verb: str, name: str, rest: list[str]) -> str:
+    if not rest:
+        raise UsageError(f"mmtrt {verb}: {name} needs a value", code="CFG002")
+    return rest.pop(0)

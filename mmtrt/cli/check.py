@@ -1,0 +1,47 @@
+"""``mmtrt check``: findings only."""
+
+from __future__ import annotations
+
+import json
+
+from mmtrt.cli.arguments import parse
+from mmtrt.cli.session import open_session
+from mmtrt.errors import UsageError
+from mmtrt.report.findings import to_github, to_sarif
+from mmtrt.rules.check import find
+
+USAGE = """\
+mmtrt check OVERRIDES... [--json | --format text|json|github|sarif] [-cd DIR]
+
+Show what is wrong with a recipe and these overrides, worst first, before anything is built.
+Exit 2 if there is an error; warnings do not fail.
+
+  mmtrt check recipe=llava max_batch_size=4 max_multimodal_len=576
+"""
+
+
+def main(args: list[str]) -> int:
+    """Print the findings; exit 2 if one is an error."""
+    arguments = parse("check", args, USAGE, ("--json",), ("--format",))
+    if arguments is None:
+        return 0
+    form = "json" if arguments.on("--json") else arguments.text("--format") or "text"
+    if form not in ("text", "json", "github", "sarif"):
+        raise UsageError(
+            f"mmtrt check: no format {form!r}", code="CFG002", fix="--format text|json|github|sarif"
+        )
+    findings = find(open_session("check", arguments).plan)
+    if form == "json":
+        document = {"schema": 1, "findings": [finding.to_json() for finding in findings]}
+        print(json.dumps(document, indent=1, ensure_ascii=False))
+    elif form == "sarif":
+        print(json.dumps(to_sarif(findings), indent=1, ensure_ascii=False))
+    elif form == "github":
+        print(to_github(findings))
+    else:
+        for finding in findings:
+            print(finding.render())
+        errors = sum(finding.severity == "error" for finding in findings)
+        others = len(findings) - errors
+        print(f"{errors} error{'s' * (errors != 1)}, {others} warning{'s' * (others != 1)}")
+    return 2 if any(finding.severity == "error" for finding in findings) else 0

@@ -1,0 +1,65 @@
+"""From a command line to a plan with its verdicts: what run, plan, check, size and why share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmtrt.artifacts.store import Store
+from mmtrt.cli.arguments import Arguments
+from mmtrt.config.compose import compose
+from mmtrt.config.recipe import Recipe, Where, resolve
+from mmtrt.config.schema import Settings
+from mmtrt.errors import UsageError
+from mmtrt.host import HostInfo, probe
+from mmtrt.plan.assess import Assessment, assess
+from mmtrt.plan.build import make_plan
+from mmtrt.plan.graph import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One recipe as the user typed it, planned for this host."""
+
+    recipe: Recipe
+    data: Mapping[str, Any]
+    """The composed configuration as plain data, for the record."""
+    host: HostInfo
+    plan: Plan
+    store: Store
+
+    def assess(self) -> Assessment:
+        """Look every stage up in the store."""
+        return assess(self.plan, self.store)
+
+
+def open_session(verb: str, arguments: Arguments) -> Session:
+    """Compose, resolve and plan what the user typed.
+
+    Raises:
+        UsageError: CFG002 for words that are no overrides.
+        RecipeError: for every mistake in recipe and overrides.
+    """
+    if arguments.words:
+        raise UsageError(
+            f"mmtrt {verb}: {arguments.words[0]!r} is no override",
+            code="CFG002",
+            why="overrides look like key=value",
+            fix=f"mmtrt {verb} recipe={arguments.words[0]}",
+        )
+    composed = compose(arguments.overrides, arguments.config_dirs)
+    return plan_settings(
+        composed.settings, composed.data, tuple(arguments.overrides), composed.where
+    )
+
+
+def plan_settings(
+    settings: Settings, data: Mapping[str, Any], overrides: Sequence[str], where: Where
+) -> Session:
+    """Resolve and plan a composed configuration."""
+    recipe = resolve(settings, tuple(overrides), where)
+    host = probe()
+    plan = make_plan(recipe, host)
+    return Session(recipe, data, host, plan, Store(Path(settings.paths.store)))

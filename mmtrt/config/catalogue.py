@@ -1,0 +1,446 @@
+"""Which YAML files there are: the choices of each group, and the files that a choice leads to.
+
+Read without Hydra, so that ``mmtrt ls`` is quick and a broken file is an entry, not a crash.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mmtrt.config import locate
+from mmtrt.config import overrides as keys
+from mmtrt.config.root import Source, display, search_dirs
+from mmtrt.errors import RecipeError
+
+MISSING = "???"
+"""Mark of a choice that must be made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogueEntry:
+    """What a recipe's own file says about it."""
+
+    name: str
+    """What ``recipe=`` takes: the name of the file."""
+    path: Path
+    title: str = ""
+    summary: str = ""
+    readme_section: str = ""
+    workflow: str = "engine"
+    default_variant: str = ""
+    variants: tuple[str, ...] = ()
+    quants: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ()
+    error: str | None = None
+    """Why the file cannot be used, as messages show it."""
+
+
+def recipes(config_dirs: Iterable[str | os.PathLike[str]] = ()) -> list[CatalogueEntry]:
+    """Return an entry for every recipe, by name; a broken file's entry tells its error.
+
+    Raises:
+        RecipeError: CFG107, if one of ``config_dirs`` is no directory.
+    """
+    dirs = search_dirs(config_dirs)
+    return [_entry(name, dirs) for name in choices("recipe", dirs)]
+
+
+def recipe_path(name: str, config_dirs: Iterable[str | os.PathLike[str]] = ()) -> Path:
+    """Return the file of a recipe.
+
+    Raises:
+        RecipeError: CFG106, if there is none of that name.
+    """
+    dirs = search_dirs(config_dirs)
+    path = config_file(dirs, f"recipe/{name}") if name else None
+    if path is None:
+        known = choices("recipe", dirs)
+        near = keys.nearest(name, known, 1)
+        raise RecipeError(
+            f"there is no recipe {name!r}",
+            code="CFG106",
+            why=locate.listed("the recipes are", known),
+            fix=near[0] if near else "use one of these",
+        )
+    return path
+
+
+def _entry(name: str, dirs: Sequence[Path]) -> CatalogueEntry:
+    path = config_file(dirs, f"recipe/{name}")
+    if path is None:
+        return CatalogueEntry(
+            name=name, path=dirs[0] / "recipe" / f"{name}.yaml", error="is not a file"
+        )
+    try:
+        data = _plain(path, dirs)
+    except RecipeError as err:
+        return CatalogueEntry(name=name, path=path, error=err.render())
+    return CatalogueEntry(
+        name=name,
+        path=path,
+        title=_text(data.get("title")),
+        summary=_text(data.get("summary")),
+        readme_section=_text(data.get("readme_section")),
+        workflow=_text(data.get("workflow")) or "engine",
+        default_variant=_text(data.get("default_variant")),
+        variants=_names(data.get("variants")),
+        quants=_names(data.get("quants")),
+        sessions=_names(data.get("sessions")),
+        backends=_names(data.get("backends")),
+    )
+
+
+def _plain(path: Path, dirs: Sequence[Path]) -> dict[str, Any]:
+    """Return a recipe's values; those of files that it builds on come first."""
+    data = _load(path)
+    if "defaults" not in data:
+        return data
+    walk = Walk(dirs, {})
+    walk.start(path, "recipe", "recipe")
+    if walk.problems:
+        raise walk.problems[0]
+    merged: dict[str, Any] = {}
+    for source in walk.sources:
+        if source.package == "recipe":
+            _merge(merged, _load(source.path))
+    return merged
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.load(path.read_bytes().decode(), Loader=locate.loader())
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as err:
+        locate.read(path)  # tells the place
+        raise RecipeError(
+            f"{display(path)} cannot be read", code="CFG105", at=display(path), why=str(err)
+        ) from err
+    if not isinstance(data, dict):
+        raise RecipeError(
+            f"{display(path)} must be a mapping",
+            code="CFG105",
+            at=display(path),
+            fix="write key: value",
+        )
+    return data
+
+
+def _merge(target: dict[str, Any], other: Mapping[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, dict) and isinstance(target.get(key), dict):
+            _merge(target[key], value)
+        else:
+            target[key] = value
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(str(each) for each in value) if isinstance(value, (list, dict)) else ()
+
+
+def config_file(dirs: Sequence[Path], name: str) -> Path | None:
+    """Return the first file of this name, as Hydra does; ``recipe/llava`` needs no ``.yaml``."""
+    if "\0" in name:
+        return None
+    file = name if name.endswith(".yaml") else f"{name}.yaml"
+    for each in dirs:
+        try:
+            if (each / file).is_file():
+                return each / file
+        except OSError:
+            continue
+    return None
+
+
+def choices(group: str, dirs: Sequence[Path]) -> list[str]:
+    """Return the names of the files that a group can be set to, sorted."""
+    found = set()
+    for each in dirs:
+        try:
+            found |= {path.stem for path in (each / group).iterdir() if path.suffix == ".yaml"}
+        except OSError:
+            continue
+    return sorted(found)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an override sets a group to."""
+
+    name: str | None
+    at: str
+
+
+@dataclass
+class Walk:
+    """Follows defaults lists to the files that take part, in the order in which they merge.
+
+    This repeats what Hydra does as far as places need it; Hydra itself stays the judge of what
+    the result is.
+    """
+
+    dirs: Sequence[Path]
+    chosen: Mapping[str, Choice]
+    appended: Sequence[tuple[str, Choice]] = ()
+    """Groups added by ``+group=name``."""
+    deleted: frozenset[str] = frozenset()
+    sources: list[Source] = field(default_factory=list)
+    problems: list[RecipeError] = field(default_factory=list)
+    documents: dict[Path, locate.Document | None] = field(default_factory=dict)
+    _broken: dict[Path, RecipeError] = field(default_factory=dict)
+    _inner: dict[str, Choice] = field(default_factory=dict)
+    _active: list[Path] = field(default_factory=list)
+
+    def run(self, config_name: str) -> Walk:
+        """Start from the primary config; afterwards ``sources`` and ``problems`` are filled."""
+        for _ in range(4):  # an `override` entry may change what an earlier entry leads to
+            before = dict(self._inner)
+            self.sources, self.problems = [], []
+            self._primary(config_name)
+            if self._inner == before:
+                break
+        return self
+
+    def _primary(self, config_name: str) -> None:
+        path = config_file(self.dirs, config_name)
+        if path is None:
+            names = [n for d in self.dirs for n in sorted(p.stem for p in d.glob("*.yaml"))]
+            near = keys.nearest(config_name, names)
+            self.problems.append(
+                RecipeError(
+                    f"there is no primary config {config_name!r}",
+                    code="CFG106",
+                    at=f"option '-cn {config_name}'",
+                    why=f"the choices are {', '.join(names)}",
+                    fix=f"-cn {near[0]}" if near else "leave -cn out",
+                )
+            )
+            return
+        self._visit(path, "", "", is_primary=True)
+
+    def _visit(self, path: Path, group: str, package: str, *, is_primary: bool = False) -> None:
+        if path in self._active:
+            self.problems.append(
+                RecipeError(
+                    f"the defaults of {display(path)} lead back to itself",
+                    code="CFG105",
+                    at=display(path),
+                    why=" -> ".join(display(each) for each in (*self._active, path)),
+                    fix="remove one of the entries",
+                )
+            )
+            return
+        document = self._document(path)
+        if document is None:
+            return
+        source = Source(path, package)
+        if document.root is None:
+            self.sources.append(source)
+            if not is_primary and not self._active[1:]:
+                self.problems.append(
+                    RecipeError(
+                        f"{display(path)} is empty",
+                        code="CFG105",
+                        at=display(path),
+                        fix="start from a copy of another file of its directory",
+                    )
+                )
+            return
+        if not isinstance(document.root, yaml.MappingNode):
+            self.problems.append(
+                RecipeError(
+                    f"{display(path)} must be a mapping",
+                    code="CFG105",
+                    at=document.at(document.root),
+                    why="the top of a config file is lines of the form key: value",
+                    fix="write key: value",
+                )
+            )
+            return
+        self._active.append(path)
+        is_placed = False
+        for entry in self._defaults(document):
+            if isinstance(entry, yaml.ScalarNode) and entry.value == "_self_":
+                self.sources.append(source)
+                is_placed = True
+            else:
+                self._entry(document, entry, group, package)
+        if not is_placed:
+            self.sources.append(source)
+        if is_primary:
+            for name, choice in self.appended:
+                self._choose(name, choice, name.replace("/", "."), is_optional=False)
+        self._active.pop()
+
+    def _document(self, path: Path) -> locate.Document | None:
+        if path not in self.documents:
+            try:
+                self.documents[path] = locate.read(path)
+            except RecipeError as err:
+                self.documents[path] = None
+                self._broken[path] = err
+        if path in self._broken:
+            self.problems.append(self._broken[path])
+        return self.documents[path]
+
+    def _defaults(self, document: locate.Document) -> Iterator[yaml.Node]:
+        try:
+            _, node = locate.find(document.root, ("defaults",))
+        except KeyError:
+            return
+        if not isinstance(node, yaml.SequenceNode):
+            self.problems.append(
+                RecipeError(
+                    "defaults must be a list",
+                    code="CFG105",
+                    at=document.at(node),
+                    why="each entry names a file that this one builds on",
+                    fix="write - name below defaults:",
+                )
+            )
+            return
+        yield from node.value
+
+    def _entry(self, document: locate.Document, entry: yaml.Node, group: str, package: str) -> None:
+        if isinstance(entry, yaml.ScalarNode):
+            path, _, wanted = entry.value.partition("@")
+            full = path.lstrip("/") if path.startswith("/") else _join(group, path)
+            below = path.strip("/").rpartition("/")[0].replace("/", ".")
+            found = config_file(self.dirs, full)
+            if found is None:
+                self._unknown(full, Choice(full.rpartition("/")[2], document.at(entry)))
+                return
+            self._visit_in(found, full.rpartition("/")[0], package, wanted, below)
+        elif isinstance(entry, yaml.MappingNode) and len(entry.value) == 1:
+            key, value = entry.value[0]
+            *words, name = str(key.value).split(" ")
+            name, _, wanted = name.partition("@")
+            relative = name.lstrip("/")
+            full = relative if name.startswith("/") else _join(group, relative)
+            if full.startswith("hydra"):
+                return
+            choice_key = f"{full}@{wanted}" if wanted else full
+            stated = self._stated(document, value)
+            if "override" in words:
+                for each in stated[:1]:
+                    self._inner[choice_key] = each
+                return
+            if choice_key in self.deleted:
+                return
+            picked = self.chosen.get(choice_key) or self._inner.get(choice_key)
+            for each in [picked] if picked else stated:
+                target = _package(package, wanted, relative.replace("/", "."))
+                self._choose(full, each, target, is_optional="optional" in words)
+
+    def _stated(self, document: locate.Document, value: yaml.Node) -> list[Choice]:
+        nodes = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        return [
+            Choice(None if node.tag.endswith(":null") else str(node.value), document.at(node))
+            for node in nodes
+            if isinstance(node, yaml.ScalarNode)
+        ]
+
+    def _choose(self, group: str, choice: Choice, package: str, *, is_optional: bool) -> None:
+        name = choice.name
+        if name == MISSING:
+            known = choices(group, self.dirs)
+            self.problems.append(
+                RecipeError(
+                    f"no {group} is chosen",
+                    code="CFG103",
+                    why=locate.listed(f"the {group}s are", known),
+                    fix=f"add {group}={known[0]}" if known else None,
+                )
+            )
+            return
+        if name is None:
+            if group in keys.GROUPS:
+                self._unknown(f"{group}/null", Choice("null", choice.at))
+            return
+        if "${" in name:
+            return  # Hydra resolves it
+        path = config_file(self.dirs, f"{group}/{name}") if name else None
+        if path is None:
+            if not is_optional:
+                self._unknown(f"{group}/{name}", choice)
+            return
+        self._refuse_hidden(group, name, path)
+        self._visit_in(path, f"{group}/{name}".rpartition("/")[0], "", "", package)
+
+    def _visit_in(self, path: Path, group: str, parent: str, wanted: str, below: str) -> None:
+        document = self._document_quietly(path)
+        header = document.package() if document else None
+        if header is not None and not wanted:
+            package = _package("", header.replace("_group_", group.replace("/", ".")), "")
+        else:
+            package = _package(parent, wanted, below)
+        self._visit(path, group, package)
+
+    def _document_quietly(self, path: Path) -> locate.Document | None:
+        before = len(self.problems)
+        document = self._document(path)
+        del self.problems[before:]
+        return document
+
+    def _unknown(self, full: str, choice: Choice) -> None:
+        group, _, name = full.rpartition("/")
+        known = choices(group, self.dirs)
+        near = keys.nearest(name, known, 1) or (known if len(known) == 1 else [])
+        is_override = choice.at.startswith("override")
+        if any((d / f"{full}.yml").is_file() for d in self.dirs if "\0" not in full):
+            why, fix = f"{name}.yml is there, but only .yaml is read", f"rename it to {name}.yaml"
+        else:
+            why = locate.listed("the choices are", known) or f"no directory {group} has files"
+            fix = "use one of these"
+            if near:
+                fix = f"{group}={near[0]}" if is_override else f"write {near[0]}"
+        self.problems.append(
+            RecipeError(
+                f"there is no {group or 'config'} {name!r}",
+                code="CFG106",
+                at=choice.at,
+                why=why,
+                fix=fix,
+            )
+        )
+
+    def _refuse_hidden(self, group: str, name: str, path: Path) -> None:
+        """Refuse a user's file that Hydra would pass over without a word."""
+        if path.parent != self.dirs[0] / group:
+            return
+        for each in self.dirs[1:]:
+            hidden = each / group / path.name
+            if hidden.is_file() and not hidden.samefile(path):
+                self.problems.append(
+                    RecipeError(
+                        f"the {group} {name!r} exists twice",
+                        code="CFG106",
+                        at=display(hidden),
+                        why="mmtrt's own file of this name would be read, and this one ignored",
+                        fix=f"rename it, to my_{name}.yaml for example, and use {group}=my_{name}",
+                    )
+                )
+
+
+def _join(group: str, name: str) -> str:
+    return f"{group}/{name}" if group else name
+
+
+def _package(parent: str, wanted: str, default: str) -> str:
+    """Return the dotted place that a file fills."""
+    own = wanted or default
+    if own in ("_global_", ""):
+        return "" if own else parent
+    if own.startswith("_global_."):
+        return own.removeprefix("_global_.")
+    own = own.replace("_here_", "").strip(".")
+    return f"{parent}.{own}".strip(".")

@@ -1,0 +1,315 @@
+"""The keys that a command line may set, and the command line itself cut into its parts.
+
+The table of keys is derived from :class:`mmtrt.config.schema.Settings`, so it cannot drift. Nothing
+here knows Hydra's grammar: only what stands before the first ``=`` is looked at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import shlex
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal, Union
+
+from mmtrt.config import typed
+from mmtrt.config.schema import Settings
+
+GROUPS = ("recipe", "backend", "quant", "executor")
+"""Keys whose value is the name of a YAML file in the directory of that name."""
+
+HYDRA_SWITCHES: dict[str, tuple[str, bool]] = {
+    "--cfg": ("--cfg", True),
+    "-c": ("--cfg", True),
+    "--package": ("--package", True),
+    "-p": ("--package", True),
+    "--resolve": ("--resolve", False),
+    "--run": ("--run", False),
+    "-r": ("--run", False),
+    "--multirun": ("--multirun", False),
+    "-m": ("--multirun", False),
+    "--shell-completion": ("--shell-completion", False),
+    "-sc": ("--shell-completion", False),
+    "--hydra-help": ("--hydra-help", False),
+    "--config-path": ("--config-path", True),
+    "-cp": ("--config-path", True),
+    "--experimental-rerun": ("--experimental-rerun", True),
+    "--info": ("--info", False),
+    "-i": ("--info", False),
+}
+"""Spelling -> (long spelling, whether a value follows); ``--info`` may have one."""
+INFO_CHOICES = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+CFG_CHOICES = ("job", "hydra", "all")
+
+_PREFIX = re.compile(r"^(\+\+|\+|~)?")
+
+
+@dataclass(frozen=True, slots=True)
+class FlatKey:
+    """One key that people type."""
+
+    name: str
+    kind: str
+    """What its value must be, in words."""
+    choices: tuple[str, ...] = ()
+    """Every value that fits, where there are few."""
+    default: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCheck:
+    """How far a key leads into the schema."""
+
+    known: tuple[str, ...]
+    """The parts that exist."""
+    choices: tuple[str, ...]
+    """What could have stood where the first unknown part stands; empty if all parts exist."""
+    ok: bool
+    free: tuple[int, ...] = ()
+    """Indices of the parts that the schema leaves open, such as a variant's name."""
+
+
+@dataclass(slots=True)
+class Arguments:
+    """A command line in its parts, each in the order given."""
+
+    overrides: list[str] = field(default_factory=list)
+    config_dirs: list[str] = field(default_factory=list)
+    config_name: str = "config"
+    hydra: list[str] = field(default_factory=list)
+    """Hydra's own switches, in their long spelling, as ``--name`` or ``--name=value``."""
+    rest: list[str] = field(default_factory=list)
+    """Verbs and options of mmtrt; not understood here."""
+
+    def switch(self, name: str) -> str | None:
+        """Return the value of one of Hydra's switches; empty if it has none, ``None`` if absent."""
+        for each in self.hydra:
+            head, _, value = each.partition("=")
+            if head == name:
+                return value
+        return None
+
+
+def split(argv: Sequence[str]) -> Arguments:
+    """Cut a command line into overrides, Hydra's switches and everything else."""
+    found = Arguments()
+    pending = list(argv)
+    while pending:
+        each = pending.pop(0)
+        if each == "--":
+            found.overrides += pending
+            break
+        if not each.startswith("-"):
+            (found.overrides if looks_like_override(each) else found.rest).append(each)
+            continue
+        head, equals, value = each.partition("=")
+        if head in ("-cd", "--config-dir", "-cn", "--config-name"):
+            if not equals:
+                value = pending.pop(0) if pending else ""
+            if head in ("-cd", "--config-dir"):
+                found.config_dirs.append(value)
+            else:
+                found.config_name = value
+        elif head in HYDRA_SWITCHES:
+            name, wants_value = HYDRA_SWITCHES[head]
+            if not equals and (
+                (wants_value and pending)
+                or (name == "--info" and pending and pending[0] in INFO_CHOICES)
+            ):
+                value = pending.pop(0)
+            found.hydra.append(f"{name}={value}" if value else name)
+        else:
+            found.rest.append(each)
+    return found
+
+
+def looks_like_override(text: str) -> bool:
+    """Tell whether a word is meant to set a key: ``key=value``, ``+key=value`` or ``~key``."""
+    return "=" in text or text[:1] in ("+", "~")
+
+
+def is_hydra(override: str) -> bool:
+    """Tell whether an override is for Hydra itself, such as ``hydra/launcher=joblib``."""
+    return re.match(r"(\+\+|\+|~)?hydra\b", override) is not None
+
+
+def key_of(override: str) -> str:
+    """Return what stands before ``=``, without a leading ``+``, ``++`` or ``~``."""
+    return _PREFIX.sub("", override.split("=", 1)[0]).strip()
+
+
+def value_of(override: str) -> str:
+    """Return what stands after ``=``, as it was written."""
+    return override.partition("=")[2]
+
+
+def with_key(override: str, key: str) -> str:
+    """Return the override for another key, quoted for the shell where that is needed."""
+    return shell(f"{key}={value_of(override)}")
+
+
+def shell(text: str) -> str:
+    """Return text as one word for a shell; left alone where it already is one."""
+    return text if re.fullmatch(r"[\w@%+=:,./~-]+", text) else shlex.quote(text)
+
+
+def quoted(text: str) -> str:
+    """Return text as a quoted string of Hydra's override grammar."""
+    escaped = re.sub(r'(\\*)"', r'\1\1\\"', text)
+    trailing = len(escaped) - len(escaped.rstrip("\\"))
+    return f'"{escaped}{chr(92) * trailing}"'
+
+
+@cache
+def flat_keys() -> dict[str, FlatKey]:
+    """Return the table of keys by name; the keys inside of a recipe are not among them."""
+    found: dict[str, FlatKey] = {}
+    _collect(Settings, "", found)
+    return found
+
+
+def _collect(cls: type, prefix: str, found: dict[str, FlatKey]) -> None:
+    kinds = typed.field_types(cls)
+    for f in dataclasses.fields(cls):
+        name = prefix + f.name
+        options = _options(kinds[f.name])
+        inner = next((o for o in options if dataclasses.is_dataclass(o)), None)
+        if not prefix and f.name in GROUPS:
+            found[name] = FlatKey(name, f"the name of a {f.name}")
+            if f.name == "recipe":
+                continue
+        if isinstance(inner, type):
+            _collect(inner, f"{name}.", found)
+        elif not (prefix and prefix[:-1] in GROUPS and f.name == "name"):
+            default = None if f.default is dataclasses.MISSING else f.default
+            found[name] = FlatKey(name, _in_words(options), _choices(options), default)
+
+
+def check(parts: Sequence[str]) -> KeyCheck:
+    """Follow the parts of a dotted key into the schema."""
+    kinds: tuple[Any, ...] = (Settings,)
+    free: list[int] = []
+    for depth, part in enumerate(parts):
+        inside = [_step(kind, part) for kind in kinds]
+        hits = [hit for hit in inside if hit is not None]
+        if not hits:
+            names = tuple(
+                f.name
+                for kind in kinds
+                if dataclasses.is_dataclass(kind)
+                for f in dataclasses.fields(kind)
+            )
+            return KeyCheck(tuple(parts[:depth]), names, False, tuple(free))
+        kind, is_free = hits[0]
+        if is_free:
+            free.append(depth)
+        kinds = _options(kind)
+    return KeyCheck(tuple(parts), (), True, tuple(free))
+
+
+def kind_of(path: Sequence[str | int]) -> str:
+    """Return in words what the value at a key must be; empty where the schema does not say."""
+    kinds: tuple[Any, ...] = (Settings,)
+    for part in path:
+        hits = [hit for kind in kinds if (hit := _step(kind, str(part))) is not None]
+        if not hits:
+            return ""
+        kinds = _options(hits[0][0])
+    return _in_words(kinds) if kinds != (Any,) else ""
+
+
+def _step(kind: Any, part: str) -> tuple[Any, bool] | None:
+    """Return the type behind one part of a key, and whether any name would have done."""
+    if kind is Any:
+        return Any, True
+    if dataclasses.is_dataclass(kind):
+        types_by_name = typed.field_types(typing.cast(type, kind))
+        return (types_by_name[part], False) if part in types_by_name else None
+    origin = typing.get_origin(kind)
+    if origin is dict:
+        return typing.get_args(kind)[1], True
+    if origin is list and part.isdigit():
+        return typing.get_args(kind)[0], False
+    return None
+
+
+def _options(kind: Any) -> tuple[Any, ...]:
+    """Return the members of a union without ``None``, else the type alone."""
+    if typing.get_origin(kind) in (Union, types.UnionType):
+        return tuple(o for o in typing.get_args(kind) if o is not type(None))
+    return (kind,)
+
+
+def _in_words(options: tuple[Any, ...]) -> str:
+    words = []
+    for option in options:
+        origin = typing.get_origin(option)
+        if origin is Literal:
+            words.append("one of " + ", ".join(str(c) for c in typing.get_args(option)))
+        elif origin is list:
+            words.append("a list")
+        elif origin is dict or dataclasses.is_dataclass(option):
+            words.append("a mapping")
+        else:
+            words.append(typed.NAMES.get(option, "any value"))
+    return " or ".join(words)
+
+
+def _choices(options: tuple[Any, ...]) -> tuple[str, ...]:
+    if options == (bool,):
+        return ("true", "false")
+    return tuple(
+        str(c) for o in options if typing.get_origin(o) is Literal for c in typing.get_args(o)
+    )
+
+
+def nearest(name: str, names: Iterable[str], count: int = 3, cutoff: float = 0.6) -> list[str]:
+    """Return the names that someone may have meant, best first.
+
+    The same last part (``batch_size`` for ``run.batch_size``) counts before a similar spelling.
+    """
+    names = list(names)
+    tail = name.rsplit(".", 1)[-1].lower()
+    same_tail = [n for n in names if n.rsplit(".", 1)[-1].lower() == tail and n != name]
+    if same_tail:
+        return sorted(same_tail, key=lambda n: -_likeness(name, n))[:count]
+    by_lower: dict[str, str] = {}
+    for each in names:
+        by_lower.setdefault(each.lower(), each)
+    close = difflib.get_close_matches(name.lower(), by_lower, count, cutoff)
+    if not close:
+        tails: dict[str, list[str]] = {}
+        for each in names:
+            tails.setdefault(each.rsplit(".", 1)[-1].lower(), []).append(each)
+        close_tails = difflib.get_close_matches(tail, tails, count, 0.7)
+        return [n for t in close_tails for n in tails[t]][:count]
+    return [by_lower[c] for c in close]
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()
+
+
+def complete(word: str, groups: dict[str, list[str]]) -> list[str]:
+    """Return how a half-typed override may go on, sorted.
+
+    Args:
+        word: what stands before the cursor, such as ``wor`` or ``dtype=fl``.
+        groups: the choices of each group.
+    """
+    table = flat_keys()
+    name, equals, value = word.partition("=")
+    if equals:
+        known = groups.get(name) or (list(table[name].choices) if name in table else [])
+        return sorted(f"{name}={choice}" for choice in known if choice.startswith(value))
+    found = set()
+    for key in table:
+        if key.startswith(name):
+            head, dot, _ = key[len(name) :].partition(".")
+            found.add(f"{name}{head}." if dot else f"{key}=")
+    return sorted(found)

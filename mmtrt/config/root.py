@@ -1,0 +1,125 @@
+"""Where YAML files and the assets that they name lie.
+
+Places only: nothing here reads YAML or imports more than the standard library.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Sequence
+from functools import cache as memoised
+from pathlib import Path
+from typing import NamedTuple
+
+from mmtrt.config import cache
+from mmtrt.errors import RecipeError
+
+ASSET_SCHEME = "asset://"
+
+
+class Source(NamedTuple):
+    """A YAML file that took part in a composition."""
+
+    path: Path
+    package: str
+    """Dotted place in the tree that the file fills; empty for the root."""
+
+
+@memoised
+def recipes_root() -> Path:
+    """Return Hydra's root: ``_recipes`` inside a wheel, else ``recipes`` beside the package.
+
+    Raises:
+        RecipeError: CFG107, if this installation has neither.
+    """
+    package = Path(__file__).parent.parent
+    for candidate in (package / "_recipes", package.parent / "recipes"):
+        if candidate.is_dir():
+            return candidate
+    raise RecipeError(
+        "this installation of mmtrt has no recipes",
+        code="CFG107",
+        at=str(package),
+        why=f"neither {package / '_recipes'} nor {package.parent / 'recipes'} is a directory",
+        fix="install mmtrt again",
+    )
+
+
+def search_dirs(config_dirs: Iterable[str | os.PathLike[str]] = ()) -> tuple[Path, ...]:
+    """Return every directory that may hold recipes, first match first.
+
+    mmtrt's own come first, then ``config_dirs`` in their order, then those that installed packages
+    announce under the entry-point group ``mmtrt.recipes``.
+
+    Raises:
+        RecipeError: CFG107, if one of ``config_dirs`` is no directory.
+    """
+    found = [recipes_root()]
+    for each in config_dirs:
+        path = Path(os.path.abspath(Path(each).expanduser()))  # noqa: PTH100 - keeps symlinks
+        if not path.is_dir():
+            raise RecipeError(
+                f"the config directory {display(path)} does not exist"
+                if not path.exists()
+                else f"{display(path)} is not a directory",
+                code="CFG107",
+                at=f"option '-cd {each}'",
+                fix="name a directory that holds recipe/<name>.yaml",
+            )
+        found.append(path)
+    found += (Path(each) for each in cache.installed().recipe_dirs)
+    return tuple(dict.fromkeys(found))
+
+
+def asset(uri: str, config_dirs: Sequence[str | os.PathLike[str]] = ()) -> Path:
+    """Return the place of a file or directory that ships with recipes.
+
+    Args:
+        uri: such as ``asset://llava_tiny`` or ``asset://pictures/red_circle_left_on_white.png``.
+        config_dirs: the user's own directories, each of which may have ``assets/`` too.
+
+    Raises:
+        RecipeError: CFG107, if there is none of that name; CFG107 also for a name that leads out
+            of ``assets/``.
+    """
+    name = uri.removeprefix(ASSET_SCHEME).rstrip("/")
+    roots = [each / "assets" for each in search_dirs(config_dirs)]
+    if name and not name.startswith("/") and ".." not in Path(name).parts and "\0" not in name:
+        for each in roots:
+            if (each / name).exists():
+                return each / name
+    names = sorted({n for each in roots for n in _names_below(each)})
+    near = difflib.get_close_matches(name, names, 3, 0.5)
+    listed = names if len(names) <= 12 else [*names[:12], f"{len(names) - 12} more"]
+    raise RecipeError(
+        f"there is no asset {name!r}",
+        code="CFG107",
+        why=f"the assets are {', '.join(listed)}" if names else "no asset is installed",
+        fix=" or ".join(ASSET_SCHEME + each for each in near)
+        or f"put it below {display(roots[-1])}",
+    )
+
+
+def display(path: Path) -> str:
+    """Return ``path`` as messages show it: relative when it lies below the current directory."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
+
+
+def _names_below(directory: Path) -> list[str]:
+    """Return the names of assets: directories at the top, and files two levels deep."""
+    try:
+        top = sorted(directory.iterdir())
+    except OSError:
+        return []
+    names = [each.name for each in top]
+    for each in top:
+        if each.is_dir():
+            try:
+                names += [f"{each.name}/{child.name}" for child in sorted(each.iterdir())]
+            except OSError:
+                continue
+    return names

@@ -1,0 +1,555 @@
+"""The loop: what is ready runs, what the store has is taken, what fails stops what needs it.
+
+One thread decides and starts processes; one thread a stage waits for its process and publishes
+the output. Nothing is decided anywhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Literal
+
+from mmtrt.artifacts.keys import key_of
+from mmtrt.artifacts.store import Artifact, Hit, KeyLock, Staging, Store
+from mmtrt.config.schema import ExecutorChoice
+from mmtrt.errors import ArtifactError, HostError, Interrupted, MmtrtError, StageFailed
+from mmtrt.executor import events
+from mmtrt.executor.environment import environment
+from mmtrt.executor.tails import last_lines, last_progress
+from mmtrt.executor.tokens import Lease, Tokens
+from mmtrt.plan.assess import Assessment, assess, document_of
+from mmtrt.plan.graph import Node
+from mmtrt.plan.render import Layout, symbolic
+from mmtrt.rules.check import CheckedPlan
+
+if TYPE_CHECKING:
+    from mmtrt.executor.runner import Process, Runner
+
+Status = Literal["hit", "done", "failed", "skipped"]
+
+POLL_S = 0.1
+"""How often a stage that waits for another process or a lease looks again (*chosen*)."""
+
+
+RETRY_BASE_S = 2.0
+"""Pause before the second attempt of a network stage; it doubles each time (*chosen*)."""
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """How one stage went."""
+
+    id: str
+    kind: str
+    status: Status
+    seconds: float = 0.0
+    artifact: Path | None = None
+    error: StageFailed | None = None
+    because: str | None = None
+    """Why a stage was skipped."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run went; ``stages`` are in plan order."""
+
+    stages: tuple[StageResult, ...]
+    seconds: float
+    artifacts: Mapping[str, Artifact]
+
+    @property
+    def failures(self) -> list[StageFailed]:
+        """Return the errors of the stages that failed."""
+        return [stage.error for stage in self.stages if stage.error is not None]
+
+
+@dataclass
+class _Work:
+    """One stage that is under way."""
+
+    node: Node
+    key: str
+    document: dict[str, Any]
+    lock: KeyLock
+    lease: Lease
+    staging: Staging
+    process: Process
+    started: float
+    layout: Layout
+    attempt: int = 1
+    deadline: float | None = None
+    timed_out: bool = False
+    next_beat: float = 0.0
+    reasons: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a stage's own thread reports."""
+
+    stage: str
+    artifact: Artifact | None
+    error: MmtrtError | None
+    exit_code: int
+    status: str
+    peak_rss_bytes: int
+
+
+def execute(
+    checked: CheckedPlan,
+    store: Store,
+    listeners: tuple[events.Listener, ...] = (),
+    runner: Runner | None = None,
+    assessment: Assessment | None = None,
+) -> RunResult:
+    """Run what the store lacks.
+
+    Args:
+        checked: only a checked plan can run, so unchecked work cannot start by accident.
+        store: where outputs are looked up and published.
+        listeners: called with every event, from this thread.
+        runner: where commands run; this machine by default.
+        assessment: the verdicts that the user was shown, if any, for the reasons.
+
+    Raises:
+        Interrupted: on Ctrl-C or SIGTERM, after every process group has ended.
+        HostError: HST101 if this host can never offer what a stage needs.
+        ArtifactError: if the store cannot be written.
+    """
+    return _Loop(checked, store, listeners, runner, assessment).run()
+
+
+class _Loop:
+    def __init__(
+        self,
+        checked: CheckedPlan,
+        store: Store,
+        listeners: tuple[events.Listener, ...],
+        runner: Runner | None,
+        assessment: Assessment | None,
+    ) -> None:
+        self._plan = checked.plan
+        self._store = store
+        self._listeners = listeners
+        self._runner = runner
+        self._choice: ExecutorChoice = self._plan.recipe.settings.executor
+        self._tokens = Tokens(self._plan.choice.host, store.root / ".locks", self._choice.jobs)
+        self._assessment = assessment or assess(self._plan, store)
+        self._waiting: list[Node] = []
+        self._made: dict[str, Artifact] = {}
+        self._results: dict[str, StageResult] = {}
+        self._running: dict[str, _Work] = {}
+        self._waits: set[str] = set()
+        self._retry_at: dict[str, tuple[float, int]] = {}
+        self._outcomes: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
+        self._swept = False
+
+    def run(self) -> RunResult:
+        begun = time.monotonic()
+        self._waiting = self._plan.active()
+        for node in self._waiting:
+            if lack := self._tokens.lacks(node.command.resources):  # type: ignore[union-attr] # active nodes have one
+                raise HostError(f"stage {node.id} cannot run here: {lack}", code="HST101")
+        self._emit(events.RunStarted([node.id for node in self._waiting]))
+        status = "done"
+        try:
+            with _terminations():
+                while self._waiting or self._running:
+                    self._leave_blocked()
+                    if not self._advance() and (self._waiting or self._running):
+                        self._await()
+            if any(result.status == "failed" for result in self._results.values()):
+                status = "failed"
+        except KeyboardInterrupt:
+            status = "interrupted"
+            self._stop_all()
+            raise Interrupted(
+                "stopped; finished stages are kept, unfinished ones left nothing behind",
+                code="RUN130",
+                fix="run the same command again to go on",
+            ) from None
+        except BaseException:
+            status = "failed"
+            self._stop_all()
+            raise
+        finally:
+            self._emit(events.RunEnded(status, time.monotonic() - begun))
+        return RunResult(
+            tuple(self._results[n.id] for n in self._plan.nodes if n.id in self._results),
+            time.monotonic() - begun,
+            self._made,
+        )
+
+    def _emit(self, event: events.Event) -> None:
+        for listener in self._listeners:
+            listener(event)
+
+    def _advance(self) -> bool:
+        """Finish hits and start what is ready; return whether anything moved."""
+        moved = False
+        for node in list(self._waiting):
+            if any(need not in self._made for need in node.needs):
+                continue
+            if self._is_stopping():
+                continue
+            if self._offer(node):
+                self._waiting.remove(node)
+                moved = True
+        return moved
+
+    def _is_stopping(self) -> bool:
+        return not self._choice.keep_going and any(
+            result.status == "failed" for result in self._results.values()
+        )
+
+    def _leave_blocked(self) -> None:
+        """Give up on stages that can no longer run."""
+        stopping = self._is_stopping()
+        for node in list(self._waiting):
+            blocked = [
+                need
+                for need in node.needs
+                if need in self._results and self._results[need].status in ("failed", "skipped")
+            ]
+            if blocked or stopping:
+                because = f"{blocked[0]} did not finish" if blocked else "another stage failed"
+                self._waiting.remove(node)
+                self._results[node.id] = StageResult(node.id, node.kind, "skipped", because=because)
+                self._emit(events.StageLeft(node.id, because))
+
+    def _offer(self, node: Node) -> bool:
+        """Take a node's output from the store or start it; return False if it has to wait."""
+        retry_at, attempt = self._retry_at.get(node.id, (0.0, 1))
+        if time.monotonic() < retry_at:
+            return False
+        document = document_of(node, self._plan, self._store, self._made)
+        key = key_of(document)
+        forced = self._is_forced(node)
+        if not forced and self._take_hit(node, key):
+            return True
+        lock = self._store.lock(node.kind, key)
+        if not lock.try_acquire():
+            holder = lock.holder() or {}
+            self._note_wait(node, f"process {holder.get('pid', '?')} builds the same output")
+            return False
+        if not forced and self._take_hit(node, key):
+            lock.release()
+            return True
+        assert node.command is not None
+        lease = self._tokens.take(node.command.resources)
+        if lease is None:
+            lock.release()
+            return False
+        try:
+            self._start(node, key, document, lock, lease, attempt)
+        except BaseException:
+            self._tokens.give_back(lease)
+            lock.release()
+            raise
+        return True
+
+    def _is_forced(self, node: Node) -> bool:
+        return any(reason.type == "forced" for reason in self._assessment[node.id].reasons)
+
+    def _note_wait(self, node: Node, for_what: str) -> None:
+        if node.id not in self._waits:
+            self._waits.add(node.id)
+            self._emit(events.StageWaits(node.id, for_what))
+
+    def _take_hit(self, node: Node, key: str) -> bool:
+        found = self._store.find(node.kind, key)
+        if not isinstance(found, Hit):
+            return False
+        self._made[node.id] = found.artifact
+        self._store.mark_used(found.artifact)
+        self._results[node.id] = StageResult(node.id, node.kind, "hit", 0.0, found.artifact.path)
+        self._emit(events.StageHit(node.id, node.kind, key, str(found.artifact.path)))
+        return True
+
+    def _start(
+        self,
+        node: Node,
+        key: str,
+        document: dict[str, Any],
+        lock: KeyLock,
+        lease: Lease,
+        attempt: int,
+    ) -> None:
+        from mmtrt.executor.runner import Launch, LocalRunner
+
+        if self._runner is None:
+            self._runner = LocalRunner()
+        if not self._swept:
+            self._swept = True
+            self._store.sweep()
+        assert node.command is not None
+        staging = self._store.open_staging(node.kind, key, node.stage.model_name)
+        try:
+            layout = self._layout(node, staging.path)
+            work_dir = staging.directory / "work"
+            work_dir.mkdir(exist_ok=True)
+            launch = Launch(
+                argv=layout.argv(node.command),
+                env=environment(node.command, lease),
+                cwd=Path(layout.cwd(node.command) or work_dir),
+                stdout=staging.stdout,
+                stderr=staging.stderr,
+            )
+            process = self._runner.start(launch)
+        except OSError as error:
+            self._store.abandon(staging, None)
+            raise ArtifactError(
+                f"stage {node.id} could not be started: {error.strerror or error}",
+                code="ART120",
+                why=str(error),
+            ) from error
+        except BaseException:
+            self._store.abandon(staging, None)
+            raise
+        now = time.monotonic()
+        timeout = self._choice.stage_timeout_s
+        reasons = [reason.to_json() for reason in self._assessment[node.id].reasons]
+        work = _Work(
+            node,
+            key,
+            document,
+            lock,
+            lease,
+            staging,
+            process,
+            now,
+            layout,
+            attempt,
+            now + timeout if timeout else None,
+            next_beat=now + self._choice.heartbeat_s,
+            reasons=reasons,
+        )
+        self._running[node.id] = work
+        self._emit(
+            events.StageStarted(
+                node.id, node.kind, key, list(launch.argv), str(staging.stderr), attempt, reasons
+            )
+        )
+        threading.Thread(target=self._attend, args=(work,), name=node.id, daemon=True).start()
+
+    def _layout(self, node: Node, out: Path) -> Layout:
+        inputs = {
+            port: self._made[feed].path for port, feed in node.feeds.items() if feed in self._made
+        }
+        return Layout(out, inputs, sys.executable)
+
+    def _attend(self, work: _Work) -> None:
+        """Wait for a stage's process and publish its output (in the stage's own thread)."""
+        ended = work.process.wait()
+        artifact, error = None, None
+        if ended.exit_code == 0 and not work.timed_out:
+            try:
+                artifact = self._publish(work, ended.peak_rss_bytes)
+            except MmtrtError as problem:
+                error = problem
+            except OSError as problem:
+                error = ArtifactError(
+                    f"the output of stage {work.node.id} could not be stored: {problem.strerror}",
+                    code="ART121",
+                    why=str(problem),
+                    fix="free some space, or set paths.store to a roomier disk",
+                )
+        self._outcomes.put(
+            _Outcome(
+                work.node.id,
+                artifact,
+                error,
+                ended.exit_code,
+                ended.describe(),
+                ended.peak_rss_bytes,
+            )
+        )
+
+    def _publish(self, work: _Work, peak_rss_bytes: int) -> Artifact:
+        node = work.node
+        assert node.command is not None
+        for name, path in node.command.outputs.items():
+            if not (work.staging.path / path).exists():
+                raise StageFailed(
+                    f"stage {node.id} ended well but did not write its {name} ({path})",
+                    code="ART122",
+                )
+        changed = self._changed_locals(work)
+        if changed:
+            raise StageFailed(
+                f"{changed} changed while stage {node.id} read it",
+                code="ART123",
+                why="the output may mix old and new content, so it is not kept",
+                fix="run again once the file rests",
+            )
+        return self._store.publish(
+            work.staging,
+            key_document=work.document,
+            command={
+                "argv": symbolic(node.command),
+                "cwd": None if node.command.cwd is None else node.command.cwd.symbol(),
+                "env": dict(node.command.env),
+            },
+            host=self._plan.choice.host.to_json(),
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - work.started, 3),
+            peak_rss_bytes=peak_rss_bytes,
+            backend=self._plan.choice.backend.name,
+            fake=self._plan.choice.backend.name == "fake",
+            stage=node.id,
+        )
+
+    def _changed_locals(self, work: _Work) -> str | None:
+        """Return a local file whose content is no longer what the key says."""
+        inputs = document_of(work.node, self._plan, self._store, self._made)["inputs"]
+        for place in work.node.locals:
+            if inputs[place.symbol()] != work.document["inputs"][place.symbol()]:
+                return place.path
+        return None
+
+    def _await(self) -> None:
+        """Sleep until a stage ends, a heartbeat is due or a waiting stage should look again."""
+        now = time.monotonic()
+        due = [now + POLL_S] if self._waiting else []
+        for work in self._running.values():
+            due.append(work.next_beat)
+            if work.deadline is not None:
+                due.append(work.deadline)
+        timeout = max(0.0, min(due, default=now + 1.0) - now)
+        try:
+            self._finish(self._outcomes.get(timeout=timeout))
+        except queue.Empty:
+            self._look_after()
+
+    def _look_after(self) -> None:
+        """Send heartbeats and end stages that took too long."""
+        now = time.monotonic()
+        for work in self._running.values():
+            if work.deadline is not None and now >= work.deadline and not work.timed_out:
+                work.timed_out = True
+                self._end_later(work)
+            if now >= work.next_beat:
+                work.next_beat = now + self._choice.heartbeat_s
+                done, total = last_progress(work.staging.stderr)
+                self._emit(
+                    events.StageBeats(
+                        work.node.id,
+                        now - work.started,
+                        (last_lines(work.staging.stderr, 1) or [""])[0],
+                        done,
+                        total,
+                    )
+                )
+
+    def _end_later(self, work: _Work) -> None:
+        threading.Thread(target=work.process.end, args=(self._choice.grace_s,), daemon=True).start()
+
+    def _finish(self, outcome: _Outcome) -> None:
+        work = self._running.pop(outcome.stage)
+        node, seconds = work.node, time.monotonic() - work.started
+        try:
+            if outcome.artifact is not None:
+                self._made[node.id] = outcome.artifact
+                self._results[node.id] = StageResult(
+                    node.id, node.kind, "done", seconds, outcome.artifact.path
+                )
+                self._emit(
+                    events.StageDone(
+                        node.id,
+                        node.kind,
+                        work.key,
+                        seconds,
+                        str(outcome.artifact.path),
+                        sum(entry.size for entry in outcome.artifact.manifest.files),
+                        outcome.peak_rss_bytes,
+                    )
+                )
+            elif not self._retry(work, outcome):
+                self._fail(work, outcome, seconds)
+        finally:
+            self._tokens.give_back(work.lease)
+            work.lock.release()
+
+    def _retry(self, work: _Work, outcome: _Outcome) -> bool:
+        """Put a network stage back in line after a failure that may pass."""
+        assert work.node.command is not None
+        may_pass = outcome.exit_code in work.node.command.retry_exit_codes
+        if not may_pass or work.timed_out or work.attempt > self._choice.network_retries:
+            return False
+        wait_s = min(RETRY_BASE_S * 2 ** (work.attempt - 1), 30.0)
+        self._store.abandon(work.staging, None)
+        self._retry_at[work.node.id] = (time.monotonic() + wait_s, work.attempt + 1)
+        self._emit(events.StageRetries(work.node.id, work.attempt, wait_s))
+        self._waiting.append(work.node)
+        return True
+
+    def _fail(self, work: _Work, outcome: _Outcome, seconds: float) -> None:
+        node = work.node
+        assert node.command is not None
+        status = outcome.status
+        if work.timed_out:
+            status = f"timed out after {self._choice.stage_timeout_s:g} s"
+        if outcome.error is not None:
+            status = outcome.error.message
+        tail = last_lines(work.staging.stderr, 15) or last_lines(work.staging.stdout, 15)
+        logs = self._store.abandon(work.staging, {"status": status, "exit_code": outcome.exit_code})
+        log = logs / "stderr.log" if logs is not None else work.staging.stderr
+        again = self._layout(node, log.parent / node.stage.model_name)
+        repeat = shlex.join(again.argv(node.command))
+        error = StageFailed(
+            f"stage {node.id} failed: {status}",
+            code=outcome.error.code if outcome.error else "RUN100",
+            why=outcome.error.why if outcome.error else None,
+            fix=outcome.error.fix if outcome.error else None,
+        )
+        self._results[node.id] = StageResult(node.id, node.kind, "failed", seconds, error=error)
+        self._emit(events.StageBroke(node.id, node.kind, seconds, status, tail, str(log), repeat))
+
+    def _stop_all(self) -> None:
+        """End every process group, wait for the stages' threads, leave nothing behind."""
+        enders = [
+            threading.Thread(target=work.process.end, args=(self._choice.grace_s,))
+            for work in self._running.values()
+        ]
+        for ender in enders:
+            ender.start()
+        deadline = time.monotonic() + self._choice.grace_s + 5.0
+        while self._running and time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty, KeyboardInterrupt):
+                outcome = self._outcomes.get(timeout=0.1)
+                work = self._running.pop(outcome.stage)
+                if outcome.artifact is None:
+                    self._store.abandon(work.staging, None)
+                self._tokens.give_back(work.lease)
+                work.lock.release()
+
+
+@contextlib.contextmanager
+def _terminations() -> Iterator[None]:
+    """Treat SIGTERM and SIGHUP like Ctrl-C while the loop runs, where signals can be caught."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before: dict[signal.Signals, Any] = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        before[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

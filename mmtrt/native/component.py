@@ -1,0 +1,113 @@
+"""One component of a checkpoint (``llm`` or ``vision``): its directory, its configuration.
+
+A component directory holds ``config.json`` and ``rank0.safetensors``; stages after ``convert`` read
+nothing else of the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from mmtrt.native.errors import NativeError
+from mmtrt.native.json_file import read_json, write_json
+
+SCHEMA = 1
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "rank0.safetensors"
+
+ComponentName = Literal["llm", "vision"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecialTokens:
+    """Token ids with a meaning; ``None`` or empty where the model names none."""
+
+    image: int
+    bos: int | None = None
+    pad: int | None = None
+    eos: tuple[int, ...] = ()
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> SpecialTokens:
+        """Read what ``asdict`` wrote."""
+        return cls(**{**document, "eos": tuple(document.get("eos", ()))})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantization:
+    """How the linear weights of a component are packed; ``MatMulNBits`` layout of ONNX Runtime."""
+
+    format: str
+    bits: int
+    block_size: int
+    """Weights along the input side that share one scale."""
+    modules: tuple[str, ...]
+    """Linear modules that are packed, by their path in the checkpoint, sorted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """``config.json`` of a component."""
+
+    family: str
+    component: ComponentName
+    dtype: str
+    """Type of the stored weights; quantized ones apart."""
+    hf_config: dict[str, Any]
+    """The part of the model's own ``config.json`` that builds this component."""
+    vocab_size: int
+    hidden_size: int
+    """Hidden size of the language model, which is also the width of the visual features."""
+    num_visual_features: int
+    """Rows of the prompt table that one image needs."""
+    image_size: tuple[int, int]
+    """Height and width in pixels."""
+    special_tokens: SpecialTokens
+    tie_word_embeddings: bool
+    quantization: Quantization | None = None
+
+    def write(self, directory: Path) -> None:
+        """Write ``config.json`` into an existing directory."""
+        tokens = self.special_tokens
+        write_json(
+            directory / CONFIG_FILE,
+            {"schema": SCHEMA, **asdict(self), "image_token_id": tokens.image},
+        )
+
+
+def read_component(directory: Path, expected: ComponentName) -> Component:
+    """Read a component directory's ``config.json``.
+
+    Raises:
+        NativeError: ART201 no checkpoint component there; ART202 the other component, or a schema
+            that this version does not know.
+    """
+    document = read_json(
+        directory / CONFIG_FILE,
+        code="ART201",
+        what=f"the {expected} component of a checkpoint",
+        fix=f"give --checkpoint-dir the {expected} directory that convert wrote"
+        + (f": {directory / expected}" if (directory / expected).is_dir() else ""),
+    )
+    if document.get("schema") != SCHEMA or "component" not in document:
+        raise NativeError(
+            f"{directory / CONFIG_FILE}: not a checkpoint component of schema {SCHEMA}",
+            code="ART202",
+            fix="write the checkpoint again with mmtrt.native.convert",
+        )
+    if document["component"] != expected:
+        raise NativeError(
+            f"{directory}: holds the {document['component']} component, {expected} is needed",
+            code="ART202",
+        )
+    if not (directory / WEIGHTS_FILE).is_file():
+        raise NativeError(f"{directory / WEIGHTS_FILE}: no such file", code="ART201")
+    known = {field.name: document[field.name] for field in fields(Component)}
+    packed = known.pop("quantization")
+    known["special_tokens"] = SpecialTokens.from_json(known["special_tokens"])
+    known["image_size"] = tuple(known["image_size"])
+    if packed:
+        packed["modules"] = tuple(packed["modules"])
+    return Component(**known, quantization=Quantization(**packed) if packed else None)

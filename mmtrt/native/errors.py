@@ -1,0 +1,72 @@
+"""What a stage tells its user when it cannot go on, and the exit status that goes with it.
+
+The codes used below ``mmtrt.native`` start at 2xx of their area, so that they never meet the codes
+of the rules, which are checked before any stage starts.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable
+
+from mmtrt.errors import MmtrtError
+
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+)
+_NOT_OURS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+_EXIT_FAILED = 1
+_EXIT_HOST = 5
+_EXIT_INTERRUPTED = 130
+
+
+class NativeError(MmtrtError):
+    """A flag, a file or a request that a native stage cannot accept; exit status 2."""
+
+
+def report(stage: Callable[[], None]) -> int:
+    """Run a stage and return its exit status; a user's mistake costs no traceback, a bug does.
+
+    Returns:
+        0, 2 for a ``NativeError``, 1 when the disk refuses, 5 when a package is not installed,
+        130 when interrupted.
+    """
+    try:
+        stage()
+    except NativeError as mistake:
+        return _say(mistake, mistake.exit_code)
+    except ModuleNotFoundError as missing:
+        package = (missing.name or "").partition(".")[0]
+        if package not in (*_PACKAGES, "numpy", "PIL", "blake3"):
+            raise
+        return _say(
+            NativeError(
+                f"the Python package {package} is not installed",
+                code="ENV201",
+                why="this stage runs in a process of its own with the native extra",
+                fix="pip install 'mmtrt[native]'",
+            ),
+            _EXIT_HOST,
+        )
+    except OSError as refused:
+        if refused.errno not in _NOT_OURS:
+            raise
+        return _say(
+            NativeError(f"{refused.filename or 'the output'}: {refused.strerror}", code="HST201"),
+            _EXIT_FAILED,
+        )
+    except KeyboardInterrupt:
+        return _EXIT_INTERRUPTED
+    return 0
+
+
+def _say(error: NativeError, status: int) -> int:
+    print(error.render(), file=sys.stderr)  # noqa: T201 - this is the one place that prints errors
+    return status

@@ -1,0 +1,152 @@
+"""The limits that engines are built for, and the check of a request against all of them.
+
+ONNX Runtime accepts any size on an open side of a graph and would compute something; only these
+checks stand between a request that does not fit and a wrong answer or a full memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from mmtrt.native.errors import NativeError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LlmLimits:
+    """Largest request that a language model engine serves."""
+
+    max_batch_size: int
+    """Requests in one call."""
+    max_input_len: int
+    """Tokens of a prompt, visual features included."""
+    max_seq_len: int
+    """Tokens of a prompt and its answer; the length of the KV cache."""
+    max_num_tokens: int
+    """Tokens in one call: requests times the longest prompt, since prompts are padded to it."""
+    max_multimodal_len: int
+    """Rows of the prompt table for a full batch."""
+
+    @property
+    def visual_features_per_request(self) -> int:
+        """Rows of the prompt table that one request may use.
+
+        Source: TensorRT-LLM 1.2, ``max_prompt_embedding_table_size // max_batch_size`` rows for
+        each request of the C++ runtime.
+        """
+        return self.max_multimodal_len // self.max_batch_size
+
+    def to_json(self) -> dict[str, int]:
+        """Return the limits by name."""
+        return asdict(self)
+
+
+def check_limits(limits: LlmLimits) -> None:
+    """Refuse limits that contradict each other.
+
+    Raises:
+        NativeError: ENG201, with every contradiction.
+    """
+    pairs = (
+        ("max_input_len", limits.max_input_len, "max_seq_len", limits.max_seq_len - 1),
+        ("max_input_len", limits.max_input_len, "max_num_tokens", limits.max_num_tokens),
+        ("max_batch_size", limits.max_batch_size, "max_num_tokens", limits.max_num_tokens),
+    )
+    _raise_all(
+        NativeError(
+            f"{small} is {value}, {large} allows at most {most}",
+            code="ENG201",
+            why="a full request would not fit its own engine",
+            fix=f"raise --{large.replace('_', '-')} or lower --{small.replace('_', '-')}",
+        )
+        for small, value, large, most in pairs
+        if value > most
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestSize:
+    """What one call of the engines would need."""
+
+    batch: int
+    input_len: int
+    """Tokens of the longest prompt of the batch."""
+    new_tokens: int
+    visual_features: int
+    """Rows of the prompt table that the request with the most of them uses."""
+    images: int
+    """Images in the one call of the vision engine."""
+
+
+def check_request(size: RequestSize, llm: LlmLimits, vision_max_batch_size: int | None) -> None:
+    """Refuse a request that exceeds any limit, before an engine is called.
+
+    Args:
+        size: the request.
+        llm: limits of the language model engine.
+        vision_max_batch_size: images in one call; ``None`` where no vision engine is needed.
+
+    Raises:
+        NativeError: RUN201 to RUN206, one for each limit, all of them at once.
+    """
+    _raise_all(_excesses(size, llm, vision_max_batch_size))
+
+
+def _excesses(
+    size: RequestSize, llm: LlmLimits, vision_max_batch_size: int | None
+) -> Iterator[NativeError]:
+    rebuild = "build the engine with --{} {} or more"
+    if size.batch > llm.max_batch_size:
+        yield NativeError(
+            f"the batch has {size.batch} requests, max_batch_size is {llm.max_batch_size}",
+            code="RUN201",
+            fix="send fewer requests, or " + rebuild.format("max-batch-size", size.batch),
+        )
+    if vision_max_batch_size is not None and size.images > vision_max_batch_size:
+        yield NativeError(
+            f"the call has {size.images} images, vision.max_batch_size is {vision_max_batch_size}",
+            code="RUN202",
+            fix="send fewer images, or build the vision engine with "
+            f"--max-batch-size {size.images} or more",
+        )
+    if size.input_len > llm.max_input_len:
+        yield NativeError(
+            f"the longest prompt has {size.input_len} tokens, max_input_len is {llm.max_input_len}",
+            code="RUN203",
+            why="visual features count as tokens of the prompt",
+            fix="shorten the prompt, or " + rebuild.format("max-input-len", size.input_len),
+        )
+    total = size.input_len + size.new_tokens
+    if total > llm.max_seq_len:
+        yield NativeError(
+            f"{size.input_len} prompt tokens and {size.new_tokens} new tokens make {total}, "
+            f"max_seq_len is {llm.max_seq_len}",
+            code="RUN204",
+            fix=f"ask for at most {max(llm.max_seq_len - size.input_len, 0)} new tokens, or "
+            + rebuild.format("max-seq-len", total),
+        )
+    tokens = size.batch * size.input_len
+    if tokens > llm.max_num_tokens:
+        yield NativeError(
+            f"{size.batch} requests of {size.input_len} tokens make {tokens}, "
+            f"max_num_tokens is {llm.max_num_tokens}",
+            code="RUN205",
+            why="prompts are padded to the longest one of the batch",
+            fix="send fewer requests, or " + rebuild.format("max-num-tokens", tokens),
+        )
+    rows = llm.visual_features_per_request
+    if size.visual_features > rows:
+        yield NativeError(
+            f"a request has {size.visual_features} visual features, max_multimodal_len "
+            f"{llm.max_multimodal_len} leaves {rows} for each of {llm.max_batch_size} requests",
+            code="RUN206",
+            fix=rebuild.format("max-multimodal-len", size.visual_features * llm.max_batch_size)
+            + ", or with a smaller --max-batch-size",
+        )
+
+
+def _raise_all(errors: Iterator[NativeError]) -> None:
+    first, *others = [*errors] or [None]
+    if first is not None:
+        first.also.extend(error for error in others if error is not None)
+        raise first

@@ -1,0 +1,195 @@
+"""Which nodes the store already has, which must run, and which might."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from mmtrt.artifacts.keys import key_of
+from mmtrt.artifacts.store import Artifact, Damaged, Hit, Store
+from mmtrt.backends.base import In, Local
+from mmtrt.errors import PlanError
+from mmtrt.plan import stale
+from mmtrt.plan.graph import Node, Plan
+from mmtrt.plan.keys import key_document
+
+Status = Literal["hit", "run", "maybe", "skip"]
+
+UNKNOWN = "?"
+"""Stands in a key document for the digest of an output that is not built yet."""
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """The verdict on one node."""
+
+    node: Node
+    status: Status
+    reasons: tuple[stale.Reason, ...] = ()
+    key: str | None = None
+    """``None`` as long as an input is not built."""
+    document: Mapping[str, Any] | None = None
+    artifact: Artifact | None = None
+    """The stored output of a hit."""
+
+
+@dataclass
+class Assessment:
+    """The verdicts on every node of a plan, in the plan's order."""
+
+    plan: Plan
+    store: Store
+    states: dict[str, NodeState] = field(default_factory=dict)
+
+    def __getitem__(self, node_id: str) -> NodeState:
+        return self.states[node_id]
+
+    def count(self, status: Status) -> int:
+        """Return how many nodes have a status."""
+        return sum(state.status == status for state in self.states.values())
+
+
+def assess(plan: Plan, store: Store) -> Assessment:
+    """Look every node up in the store; nothing is started or written.
+
+    Raises:
+        PlanError: CFG125 if ``only=`` leaves out a stage whose output is not in the store.
+    """
+    assessment = Assessment(plan, store)
+    forced = _forced(plan)
+    for node in plan.nodes:
+        assessment.states[node.id] = _judge(node, assessment, forced)
+    _check_only(assessment)
+    return assessment
+
+
+def document_of(
+    node: Node, plan: Plan, store: Store, made: Mapping[str, Artifact]
+) -> dict[str, Any]:
+    """Return the key document of a node, given the artifacts that are there.
+
+    Inputs that are not there stand as :data:`UNKNOWN`.
+    """
+    assert node.command is not None
+    digests: dict[str, str] = {}
+    for place in node.command.places():
+        if isinstance(place, In):
+            artifact = made.get(node.feeds[place.port])
+            digests[place.symbol()] = UNKNOWN if artifact is None else artifact.digest(place.path)
+        else:
+            digests[place.symbol()] = store.local_digest(Path(place.path), *_selection(node, place))
+    return key_document(node, plan.choice, digests)
+
+
+def _selection(node: Node, place: Local) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return which files of a local directory count: those that a download stage takes."""
+    stage = node.stage
+    return getattr(stage, "include", ()), getattr(stage, "exclude", ())
+
+
+def is_forced(node: Node, forced: frozenset[str]) -> bool:
+    """Return whether ``force=`` names the node."""
+    return "all" in forced or node.id in forced
+
+
+def _forced(plan: Plan) -> frozenset[str]:
+    value = plan.recipe.settings.force
+    if value is None:
+        return frozenset()
+    return frozenset([value] if isinstance(value, str) else value)
+
+
+def _judge(node: Node, assessment: Assessment, forced: frozenset[str]) -> NodeState:
+    if node.command is None:
+        return NodeState(node, "skip")
+    plan, store = assessment.plan, assessment.store
+    made = {
+        need: state.artifact
+        for need in node.needs
+        if (state := assessment[need]).artifact is not None and state.status == "hit"
+    }
+    document = document_of(node, plan, store, made)
+    pending = [need for need in node.needs if need not in made]
+    if pending:
+        return _judge_pending(node, document, pending, store, forced)
+    key = key_of(document)
+    found = store.find(node.kind, key)
+    if isinstance(found, Hit):
+        if is_forced(node, forced):
+            return NodeState(node, "run", (stale.Forced(),), key, document)
+        return NodeState(node, "hit", (), key, document, found.artifact)
+    if isinstance(found, Damaged):
+        return NodeState(node, "run", (_damage(found),), key, document)
+    nearest = _nearest(node, document, store)
+    reasons: tuple[stale.Reason, ...] = (
+        (stale.FirstBuild(),)
+        if nearest is None
+        else tuple(stale.reasons_between(nearest, document)) or (stale.FirstBuild(),)
+    )
+    return NodeState(node, "run", reasons, key, document)
+
+
+def _judge_pending(
+    node: Node,
+    document: dict[str, Any],
+    pending: list[str],
+    store: Store,
+    forced: frozenset[str],
+) -> NodeState:
+    """Decide between run and maybe while an input is not built.
+
+    If the store holds a build that differs in nothing but the pending inputs, an unchanged output
+    upstream makes this node a hit; otherwise it runs whatever comes.
+    """
+    if is_forced(node, forced):
+        return NodeState(node, "run", (stale.Forced(),), None, document)
+    nearest = _nearest(node, document, store)
+    if nearest is None:
+        upstream = tuple(stale.UpstreamRuns(need, True) for need in pending)
+        return NodeState(node, "run", (stale.FirstBuild(), *upstream), None, document)
+    others = [
+        reason
+        for reason in stale.reasons_between(nearest, document)
+        if not (isinstance(reason, stale.InputChanged) and reason.new == UNKNOWN)
+    ]
+    upstream = tuple(stale.UpstreamRuns(need, bool(others)) for need in pending)
+    return NodeState(node, "run" if others else "maybe", (*others, *upstream), None, document)
+
+
+def _nearest(node: Node, document: dict[str, Any], store: Store) -> dict[str, Any] | None:
+    """Return the key document of the stored build of this model that differs least.
+
+    Ties go to the newest, which is the one people have in mind.
+    """
+    best: dict[str, Any] | None = None
+    best_count = 0
+    for artifact in store.newest(node.kind, node.stage.model_name):
+        other = artifact.manifest.key_document
+        count = sum(1 for _ in stale.differences(other, document) if _[2] != UNKNOWN)
+        if best is None or count < best_count:
+            best, best_count = dict(other), count
+    return best
+
+
+def _damage(found: Damaged) -> stale.Reason:
+    if "missing" in found.problem:
+        return stale.OutputMissing(str(found.path))
+    return stale.OutputCorrupt(str(found.path), found.problem)
+
+
+def _check_only(assessment: Assessment) -> None:
+    only = assessment.plan.recipe.settings.only
+    if only is None:
+        return
+    chosen = {only} if isinstance(only, str) else set(only)
+    for state in assessment.states.values():
+        if state.node.id not in chosen and state.status in ("run", "maybe"):
+            raise PlanError(
+                f"only={','.join(sorted(chosen))}, but stage {state.node.id} is not in the store",
+                code="CFG125",
+                at=assessment.plan.recipe.where(("only",)),
+                why="; ".join(r.sentence() for r in state.reasons),
+                fix=f"add it: 'only=[{','.join([state.node.id, *sorted(chosen)])}]'",
+            )

@@ -1,0 +1,51 @@
+"""The key document of a node: everything that determines its output, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmtrt.backends.base import Choice, symbol
+from mmtrt.plan.graph import Node
+
+KEY_VERSION = 1
+"""Raised when the shape of key documents changes; every artifact is then built anew."""
+
+
+def key_document(node: Node, choice: Choice, digests: Mapping[str, str]) -> dict[str, Any]:
+    """Return what is hashed into the key of a node.
+
+    Args:
+        node: a node that has a command.
+        choice: the backend, whose toolchain identity enters.
+        digests: symbol of each place that the command reads -> digest of its content.
+    """
+    stage, command = node.stage, node.command
+    assert command is not None
+    document: dict[str, Any] = {
+        "schema": KEY_VERSION,
+        "kind": stage.KIND,
+        "stage_version": stage.VERSION,
+        "params": {k: _plain(v) for k, v in stage.params().items() if k not in command.ignores},
+        "command": {
+            "argv": [symbol(word) for word in command.argv],
+            "env": dict(command.env),
+            "cwd": None if command.cwd is None else command.cwd.symbol(),
+        },
+        "inputs": {place.symbol(): digests[place.symbol()] for place in command.places()},
+        "toolchain": {
+            "backend": choice.backend.name,
+            "versions": choice.backend.tool_versions(command.tools),
+        },
+    }
+    if stage.IS_ENGINE and (gpu := choice.backend.gpu_class()) is not None:
+        document["gpu"] = gpu
+    return document
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return [_plain(each) for each in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    return value

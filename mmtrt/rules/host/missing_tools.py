@@ -1,0 +1,41 @@
+"""Flag a plan whose tools are not installed on this host.
+
+## What it checks
+The distributions that the chosen backend's commands import.
+
+## Why it matters
+A stage would fail at its first import. ``plan``, ``check`` and ``export`` go on regardless: a plan
+may be made for another machine. ``run`` refuses with exit code 5.
+
+## Example
+    mmtrt run recipe=llava variant=7b backend=trtllm     # where TensorRT-LLM is not installed
+
+## Use instead
+    pip install 'mmtrt[native]'
+
+## Source
+``pyproject.toml``, optional dependencies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mmtrt.plan.graph import Plan
+from mmtrt.rules.base import Finding
+
+
+def check(plan: Plan) -> Iterator[Finding]:
+    """Yield a warning that names what is missing and how to get it."""
+    backend = plan.choice.backend
+    tools = {tool for node in plan.active() if node.command for tool in node.command.tools}
+    missing = sorted(tool for tool in tools if plan.choice.host.version(tool) is None)
+    if missing:
+        yield Finding(
+            code="HST102",
+            severity="warning",
+            message=f"this host lacks {', '.join(missing)}",
+            at=plan.recipe.where(("backend", "name")),
+            why=f"backend {backend.name} imports them; planning and exporting work without",
+            fix=backend.install_hint,
+        )

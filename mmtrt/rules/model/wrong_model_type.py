@@ -1,0 +1,51 @@
+"""Flag a local model of another architecture than the recipe builds.
+
+## What it checks
+``model_type`` in the ``config.json`` of ``model.path`` (or of a variant's local directory).
+
+## Why it matters
+A LLaVA-NeXT model built as LLaVA fails inside the vision build, after download and conversion.
+
+## Example
+    mmtrt check recipe=llava model.path=/models/llava-v1.6-mistral-7b-hf
+
+## Use instead
+    mmtrt check recipe=llava_next model.path=/models/llava-v1.6-mistral-7b-hf
+
+## Source
+NVIDIA/TensorRT-LLM issue 2150; Hugging Face ``PretrainedConfig.model_type``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmtrt.plan.graph import Plan
+from mmtrt.rules.base import Finding
+from mmtrt.stages import Download
+
+
+def check(plan: Plan) -> Iterator[Finding]:
+    """Yield an error for a local model that states another type."""
+    wanted = plan.recipe.file.hf_model_type
+    for node in plan.active():
+        stage = node.stage
+        if not isinstance(stage, Download) or stage.local_dir is None:
+            continue
+        try:
+            config = json.loads((Path(stage.local_dir) / "config.json").read_text())
+        except (OSError, ValueError):
+            continue  # the download stage says what is wrong with the directory
+        found = config.get("model_type") if isinstance(config, dict) else None
+        if found is None or found == wanted:
+            continue
+        yield Finding(
+            code="MDL102",
+            severity="error",
+            message=f"the model is of type {found}, recipe {plan.recipe.name} builds {wanted}",
+            at=plan.recipe.where(("model", "path")),
+            why="the vision build would fail after download and conversion",
+            fix="mmtrt ls   # shows the recipe for each model type",
+        )

@@ -1,0 +1,42 @@
+"""Flag a number format that the recipe, or the backend, does not have.
+
+## What it checks
+``quant`` against the recipe's ``quants`` and what the chosen backend can write.
+
+## Why it matters
+Each family supports some formats only; the tools find out after loading the weights.
+
+## Example
+    mmtrt check recipe=llava quant=fp8
+
+## Use instead
+    mmtrt check recipe=llava quant=int8_wo
+
+## Source
+TensorRT-LLM 1.2 multimodal README, section of each model; ``mmtrt.backends``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mmtrt.plan.graph import Plan
+from mmtrt.rules.base import Finding
+
+
+def check(plan: Plan) -> Iterator[Finding]:
+    """Yield an error if nothing can make this format."""
+    recipe, quant = plan.recipe, plan.recipe.settings.quant.name
+    backend = plan.choice.backend
+    offered = [name for name in recipe.file.quants if name in backend.formats]
+    if quant in offered:
+        return
+    who = f"recipe {recipe.name}" if quant not in recipe.file.quants else f"backend {backend.name}"
+    yield Finding(
+        code="QNT101",
+        severity="error",
+        message=f"{who} has no quant={quant}",
+        at=recipe.where(("quant",)),
+        why=f"offered with backend {backend.name}: {', '.join(offered)}",
+        fix=f"quant={offered[-1] if offered else 'none'}",
+    )

@@ -1,0 +1,45 @@
+"""What every stage is: a typed choice with named inputs. How it runs is a backend's business."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+Reproducible = Literal["bitwise", "semantic", "no"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One typed step of a recipe.
+
+    Fields below hold every value that can change the output; where files lie is not among them.
+    """
+
+    KIND: ClassVar[str]
+    VERSION: ClassVar[int] = 1
+    """Raised whenever this stage's own code makes other output from the same input."""
+    PORTS: ClassVar[tuple[str, ...]] = ()
+    """Names of the inputs that a backend may read."""
+    PASSES: ClassVar[str | None] = None
+    """The port handed on unchanged to consumers when the stage is skipped."""
+    REPRODUCIBLE: ClassVar[Reproducible] = "bitwise"
+    """What two clean builds agree in: every byte, the behaviour, or neither."""
+    IS_ENGINE: ClassVar[bool] = False
+    """Whether the output is tied to a GPU class, which then enters the key."""
+
+    id: str = field(metadata={"key": False})
+    """Name of the node in the recipe's graph."""
+    model_name: str
+    """Directory name of the artifact: some TensorRT-LLM scripts read the path for it."""
+    needs: Mapping[str, str] = field(default_factory=dict, metadata={"key": False})
+    """Port -> id of the stage that feeds it."""
+
+    def params(self) -> dict[str, Any]:
+        """Return what enters the key: every field but those marked ``key=False``."""
+        return {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.metadata.get("key", True)
+        }

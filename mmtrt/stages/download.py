@@ -1,0 +1,26 @@
+"""Fetch a model from a hub at a pinned revision, or link a local directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from mmtrt.stages.base import Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download(Stage):
+    """Bring the model's files in; nothing is fetched that the recipe does not name."""
+
+    KIND: ClassVar[str] = "download"
+
+    repo_id: str | None = None
+    revision: str | None = None
+    """Commit hash. A branch or tag works but moves; rule MDL101 says so."""
+    local_dir: str | None = field(default=None, metadata={"key": False})
+    """Linked file by file, never copied. Its content enters the key, its place does not."""
+    include: tuple[str, ...] = ()
+    """Glob patterns of the files to take; empty takes all."""
+    exclude: tuple[str, ...] = ()
+    allow_pickle: bool = False
+    """Whether weights that execute code on loading may be taken."""

@@ -1,0 +1,35 @@
+"""Ask the engines one actual request and keep the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from mmtrt.stages.base import Reproducible, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Stage):
+    """Run one request; its times are measured, so two runs never agree in every byte."""
+
+    KIND: ClassVar[str] = "run"
+    PORTS: ClassVar[tuple[str, ...]] = ("engine", "model")
+    REPRODUCIBLE: ClassVar[Reproducible] = "no"
+
+    family: str
+    engine: str
+    tp: int = 1
+    pp: int = 1
+    session: str | None = None
+    prompts: tuple[str, ...] = ()
+    images: tuple[str, ...] = field(default=(), metadata={"key": False})
+    """Local paths or URLs. The content of a local file enters the key, its place does not."""
+    batch_size: int = 1
+    max_new_tokens: int
+    top_k: int = 1
+    top_p: float = 0.0
+    temperature: float = 1.0
+    repetition_penalty: float = 1.0
+    seed: int = 0
+    run_profiling: bool = False
+    check_accuracy: bool = False

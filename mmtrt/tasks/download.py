@@ -1,0 +1,271 @@
+"""Stage ``download``: the files of a model, from a hub or from a directory of this machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmtrt.tasks import hub, links
+from mmtrt.tasks.hub_errors import offline
+from mmtrt.tasks.messages import (
+    TaskError,
+    TemporaryError,
+    listed,
+    note,
+    quoted,
+    run_stage,
+    say,
+    warn,
+)
+from mmtrt.tasks.selection import Choice, Patterns, choose
+from mmtrt.tasks.weights import check_weights
+
+NOT_MODEL = frozenset({".git", ".cache"})
+"""Directories that git and the hub's library keep beside a model."""
+
+EPILOG = """\
+From a hub, the files go through its cache (HF_HOME) and are hard-linked into DIR; files in the
+cache are not fetched again, and an interrupted download goes on where it ended. From a local
+directory, every file becomes a symbolic link. Nothing else is written into DIR.
+
+stderr carries lines `progress <done> <total> bytes`.
+
+exit status:
+  0   done
+  1   it cannot be done as asked: no such file, no access, damaged weights, pickles, no space
+  2   the command line cannot be understood
+  75  the network failed; the same command may succeed later and fetches only the rest
+
+examples:
+  python -m mmtrt.tasks.download --output-dir out/llava --repo-id llava-hf/llava-1.5-7b-hf \\
+      --revision 6ceb2ed33cb8f107a781c431fe2e61574da69369 --include '*.json' '*.safetensors'
+  python -m mmtrt.tasks.download --output-dir out/mine --local-dir ~/models/mine
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the stage; return its exit status."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.repo_id and not args.revision:
+        parser.error("--repo-id needs --revision, best a commit hash")
+    if args.local_dir and args.revision:
+        parser.error("--revision belongs to --repo-id, not to --local-dir")
+    patterns = Patterns(
+        tuple(pattern for group in args.include for pattern in group),
+        tuple(pattern for group in args.exclude for pattern in group),
+        args.allow_pickle,
+    )
+    if args.local_dir:
+        return run_stage(lambda: from_directory(args.local_dir, args.output_dir, patterns))
+    return run_stage(
+        lambda: from_hub(args.repo_id, args.revision, args.repo_type, args.output_dir, patterns)
+    )
+
+
+def from_hub(
+    repo_id: str, revision: str, repo_type: str, output_dir: Path, patterns: Patterns
+) -> None:
+    """Fetch the wanted files, check them, and link them into ``output_dir``.
+
+    Raises:
+        TaskError: NET1xx, MDL1xx, SEC101 or ART1xx; see ``messages.CODES``.
+        TemporaryError: if the network failed.
+    """
+    hub.prepare()
+    repo = hub.Repository(repo_id, revision, repo_type)
+    folder, choice = _take(repo, patterns)
+    files = {name: folder / name for name in choice.files}
+    again = "; if it is whole on the hub, remove the copy in HF_HOME and run it again"
+    check_weights(
+        files,
+        patterns.want,
+        {
+            "MDL115": "the repository itself holds pointers: choose another revision or mirror",
+            "MDL116": f"the repository itself is damaged: choose another revision{again}",
+            "MDL117": "widen recipe.stages.download.include, or choose a revision that has them",
+        },
+    )
+    linked = [
+        # The blob, not the cache's own link to it: the cache may be pruned.
+        links.link_file(path.resolve(), output_dir / name, links.Otherwise.COPY)
+        for name, path in files.items()
+    ]
+    if not all(linked):
+        note(
+            f"{linked.count(False)} files were copied: no hard link leads from the cache "
+            f"`{quoted(str(hub.cache_directory()))}` to the output; HF_HOME on the same file "
+            "system saves the space"
+        )
+    size_bytes = sum(path.stat().st_size for path in files.values())
+    say(f"{len(files)} files, {size_bytes} bytes, commit {folder.name}")
+
+
+def from_directory(local_dir: Path, output_dir: Path, patterns: Patterns) -> None:
+    """Check the wanted files of a local directory and link to each from ``output_dir``.
+
+    Raises:
+        TaskError: MDL1xx, SEC101 or ART1xx; see ``messages.CODES``.
+    """
+    found = local_files(local_dir, output_dir)
+    choice = choose(found, patterns, f"`{quoted(str(local_dir))}`")
+    _mention(choice)
+    files = {name: found[name] for name in choice.files}
+    check_weights(
+        files,
+        patterns.want,
+        {
+            "MDL115": f"run `git lfs install` and `git lfs pull` in `{quoted(str(local_dir))}`",
+            "MDL116": "copy or download these files again",
+            "MDL117": "copy or download the missing files, or widen the include patterns",
+        },
+    )
+    for name, path in files.items():
+        links.symlink(path.resolve(), output_dir / name)
+    say(f"{len(files)} files linked from {local_dir.resolve()}")
+
+
+def local_files(local_dir: Path, output_dir: Path) -> dict[str, Path]:
+    """Return the files below a directory by their names, links followed, ``output_dir`` left out.
+
+    Raises:
+        TaskError: MDL118, if there is no such directory or no file in it; ART106, if a link leads
+            nowhere.
+    """
+    if not local_dir.is_dir():
+        raise TaskError(
+            f"the local directory `{quoted(str(local_dir))}` "
+            + ("is not a directory" if local_dir.exists() else "does not exist"),
+            code="MDL118",
+            fix="correct model.path; a repository on a hub reads `owner/name`",
+        )
+    files: dict[str, Path] = {}
+    _collect(local_dir, "", {output_dir.resolve()}, files)
+    if not files:
+        raise TaskError(
+            f"the local directory `{quoted(str(local_dir))}` holds no files",
+            code="MDL118",
+            fix="correct model.path, or copy the model there first",
+        )
+    return files
+
+
+def _collect(folder: Path, prefix: str, above: set[Path], files: dict[str, Path]) -> None:
+    here = above | {folder.resolve()}
+    for path in sorted(folder.iterdir()):
+        name = f"{prefix}{path.name}"
+        if path.name in NOT_MODEL:
+            continue
+        if path.is_dir():
+            if path.resolve() not in here:  # neither the output nor a link back up
+                _collect(path, f"{name}/", here, files)
+        elif path.is_file():
+            files[name] = path
+        elif path.is_symlink():
+            raise TaskError(
+                f"the link `{quoted(str(path))}` leads nowhere",
+                code="ART106",
+                fix="bring the file back, or remove the link",
+            )
+
+
+def _take(repo: hub.Repository, patterns: Patterns) -> tuple[Path, Choice]:
+    """Return the directory of the cache with the files, and which of them are wanted."""
+    if hub.is_offline():
+        return _take_cached(repo, patterns, offline(repo.repo_id, repo.revision))
+    try:
+        listing = hub.list_files(repo)
+    except TemporaryError as failure:
+        if not hub.cache_is_whole(repo, patterns):
+            raise
+        note(f"{failure.message}; the cache holds everything of this commit")
+        return _take_cached(repo, patterns, failure)
+    choice = choose((file.name for file in listing.files), patterns, str(repo))
+    _mention(choice)
+    _mention_moving(repo, listing.commit)
+    return hub.fetch(repo, listing, choice.files), choice
+
+
+def _take_cached(
+    repo: hub.Repository, patterns: Patterns, otherwise: TaskError
+) -> tuple[Path, Choice]:
+    folder = hub.cached_snapshot(repo, patterns)
+    if folder is None:
+        raise otherwise
+    names = [entry.name for entry in links.walk(folder) if entry.path.is_file()]
+    choice = choose(names, patterns, f"the cached {repo}")
+    _mention(choice)
+    _mention_moving(repo, folder.name)
+    return folder, choice
+
+
+def _mention(choice: Choice) -> None:
+    if choice.pickles:
+        note(f"pickled files are left out: {listed(choice.pickles)}")
+    if choice.unmatched:
+        note(f"no file fits the include pattern {listed(choice.unmatched)}")
+
+
+def _mention_moving(repo: hub.Repository, commit: str) -> None:
+    if not repo.is_pinned:
+        warn(
+            "MDL101",
+            f"the revision of {repo} is not a commit hash",
+            why="a branch or a tag can point to other files tomorrow, under the same name",
+            fix=f"set model.revision={commit}, the commit that it is now",
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mmtrt.tasks.download",
+        description="Bring a model's files into a directory, and check that they are whole.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--output-dir", required=True, type=Path, metavar="DIR", help="where the files go; fresh"
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--repo-id", metavar="OWNER/NAME", help="repository on the hub")
+    source.add_argument(
+        "--local-dir", type=Path, metavar="DIR", help="directory that holds the model already"
+    )
+    parser.add_argument(
+        "--revision", metavar="COMMIT", help="commit hash (a branch or tag works, with a warning)"
+    )
+    parser.add_argument(
+        "--repo-type",
+        choices=("model", "dataset", "space"),
+        default="model",
+        help="kind of repository (default: model)",
+    )
+    parser.add_argument(
+        "--include",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="take only files that fit one of these; a name without wildcard must exist",
+    )
+    parser.add_argument(
+        "--exclude",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="of those, leave out files that fit one of these",
+    )
+    parser.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="also take weights that run code when loaded (.bin .pt .pth .ckpt .pkl .pickle .nemo)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
