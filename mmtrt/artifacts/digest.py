@@ -125,6 +125,7 @@ class DigestMemo:
         self._pending: dict[tuple[int, int], tuple[int, int, str]] = {}
         self._connection: sqlite3.Connection | None = None
         self._connected_in: int | None = None
+        self._is_read_only = False
 
     def digest(self, file: Path) -> str:
         """Return the digest of a file, hashed only if it is not known.
@@ -180,89 +181,101 @@ class DigestMemo:
 
     def flush(self) -> None:
         """Write what was recorded since the last time."""
-        if not self._pending:
-            return
-        with self._lock, self._quietly():
-            rows = [(f"{d}:{i}", *row) for (d, i), row in self._pending.items()]
+        with self._lock:
             worth = sum(size for size, _, _ in self._pending.values()) >= _WORTH_BYTES
-            connection = self._connect(make_directory=worth)
-            if connection is not None:
-                self._pending.clear()
+            if not self._pending or not self._is_open(make_directory=worth):
+                return
+            rows = [(f"{d}:{i}", *row) for (d, i), row in self._pending.items()]
+            self._pending.clear()
+            if self._is_read_only:
+                return
+            with self._quietly() as connection:
+                self._is_read_only = True  # unless the next lines get through
                 connection.execute("BEGIN IMMEDIATE")
                 connection.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", rows)
                 connection.execute("COMMIT")
+                self._is_read_only = False
 
     def close(self) -> None:
         """Write what is pending and let go of the file."""
         self.flush()
-        with self._lock, self._quietly():
-            self._disconnect()
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None and self._connected_in == os.getpid():
+                connection.close()
 
     def _read(self, place: tuple[int, int]) -> tuple[int, int, str] | None:
-        with self._lock, self._quietly():
-            connection = self._connect()
-            if connection is not None:
-                row: tuple[int, int, str] | None = connection.execute(
-                    "SELECT size, mtime_ns, digest FROM digests WHERE place = ?",
-                    (f"{place[0]}:{place[1]}",),
-                ).fetchone()
-                if row is not None and len(str(row[2])) == 64:
-                    self._known[place] = row
-                    return row
+        found: list[tuple[int, int, str]] = []
+        with self._lock:
+            if self._is_open():
+                with self._quietly() as connection:
+                    found = connection.execute(
+                        "SELECT size, mtime_ns, digest FROM digests WHERE place = ?",
+                        (f"{place[0]}:{place[1]}",),
+                    ).fetchall()
+        for row in found:
+            if len(str(row[2])) == 64:
+                self._known[place] = row
+                return row
         return None
 
-    def _connect(self, make_directory: bool = False) -> sqlite3.Connection | None:
-        """Return the connection of this process, or ``None`` while there is nothing to open."""
+    def _is_open(self, make_directory: bool = False) -> bool:
+        """Return whether there is a connection of this process, after trying to make one."""
+        if self._connection is not None and self._connected_in == os.getpid():
+            return True
+        self._connection = None  # a fork must not touch its parent's
         if self._path is None:
-            return None
-        if self._connected_in != os.getpid():
-            self._connection = None  # a fork must not touch its parent's
-        if self._connection is None:
-            if make_directory:
+            return False
+        if not self._path.parent.is_dir():
+            if not make_directory:
+                return False
+            with suppress(OSError):
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-            elif not self._path.parent.is_dir():
-                return None
-            import sqlite3
+        import sqlite3
 
-            connection = sqlite3.connect(
-                self._path, timeout=2.0, isolation_level=None, check_same_thread=False
+        try:
+            self._connection, self._connected_in = (
+                sqlite3.connect(
+                    self._path, timeout=2.0, isolation_level=None, check_same_thread=False
+                ),
+                os.getpid(),
             )
-            self._connection, self._connected_in = connection, os.getpid()
+        except sqlite3.Error:
+            self._path = None
+            return False
+        with self._quietly() as connection:
             # No fsync: losing rows in a power cut costs a few hashes.
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS digests (place TEXT PRIMARY KEY, size INTEGER NOT NULL,"
                 " mtime_ns INTEGER NOT NULL, digest TEXT NOT NULL) WITHOUT ROWID"
             )
-        return self._connection
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None and self._connected_in == os.getpid():
-            connection.close()
+        return self._connection is not None
 
     @contextmanager
-    def _quietly(self) -> Iterator[None]:
-        """Go on without the memo where its file cannot be used; start a garbled one anew."""
-        try:
-            yield
-        except OSError:
-            self._path = None
-        except Exception as error:  # noqa: BLE001 - sqlite3.Error, without importing it here
-            import sqlite3
+    def _quietly(self) -> Iterator[sqlite3.Connection]:
+        """Go on without the file where SQLite cannot use it; start a garbled one anew."""
+        import sqlite3
 
-            if not isinstance(error, sqlite3.Error):
-                raise
-            with suppress(sqlite3.Error):
-                self._disconnect()
-            if not isinstance(error, sqlite3.DatabaseError) or self._path is None:
+        connection, path = self._connection, self._path
+        assert connection is not None and path is not None
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+            if "locked" in str(error) or "readonly" in str(error):
                 return
+            with suppress(sqlite3.Error):
+                connection.close()
+            self._connection = None
             if type(error) is sqlite3.DatabaseError:  # "not a database", "malformed"
                 with suppress(OSError):
                     # The journal first: a later memo must not take it for its own.
-                    self._path.with_name(f"{self._path.name}-journal").unlink(missing_ok=True)
-                    self._path.unlink(missing_ok=True)
-            elif "locked" not in str(error):
+                    path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
+            else:
                 self._path = None
 
 

@@ -23,9 +23,10 @@ def choose(recipe: Recipe, host: HostInfo) -> Choice:
     Raises:
         PlanError: ENG103 if the recipe cannot run on the backend that was asked for.
     """
-    asked, wanted = recipe.settings.backend.name, recipe.variant.backend
-    if asked != "auto":
-        name, because = asked, f"backend={asked}"
+    name: str = recipe.settings.backend.name
+    wanted = recipe.variant.backend
+    if name != "auto":
+        because = f"backend={name}"
     elif wanted is not None:
         name, because = wanted, f"variant {recipe.variant_name} is made for it"
     elif (version := host.version("tensorrt-llm")) and is_supported(version):

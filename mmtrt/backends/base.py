@@ -152,13 +152,25 @@ class Skip:
 class Backend(Protocol):
     """A toolchain that lowers stages to commands."""
 
-    name: str
-    formats: tuple[str, ...]
-    """The values of ``quant`` that it can build."""
-    max_ranks: int
-    """The largest tp * pp that it can build for."""
-    install_hint: str
-    """How to get what it needs."""
+    @property
+    def name(self) -> str:
+        """The value of ``backend`` that takes it."""
+        ...
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The values of ``quant`` that it can build."""
+        ...
+
+    @property
+    def max_ranks(self) -> int:
+        """The largest tp * pp that it can build for."""
+        ...
+
+    @property
+    def install_hint(self) -> str:
+        """How to get what it needs."""
+        ...
 
     def engine(self, asked: str) -> str:
         """Return the engine format for the user's choice, which may be ``auto``."""

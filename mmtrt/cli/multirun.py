@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmtrt.cli.run import run_session
-from mmtrt.cli.session import plan_settings
+from mmtrt.cli.session import plan_composed
 from mmtrt.config.compose import Composed
 from mmtrt.config.hydra_app import run_hydra
 
@@ -12,9 +12,6 @@ def main(args: list[str]) -> int:
     """Hand the command line to Hydra; each of its jobs is one ordinary run."""
 
     def task(composed: Composed) -> int:
-        session = plan_settings(
-            composed.settings, composed.data, tuple(composed.overrides), composed.where
-        )
-        return run_session(session)
+        return run_session(plan_composed(composed))
 
     return run_hydra(args, task)

@@ -10,14 +10,11 @@ from typing import Any
 
 from mmtrt.cli.arguments import parse
 from mmtrt.cli.session import Session, open_session
-from mmtrt.errors import Interrupted, MmtrtError
-from mmtrt.executor.loop import RunResult, execute
-from mmtrt.plan.assess import Assessment
-from mmtrt.report.display import Display, make_display
-from mmtrt.report.plan_view import heading, plan_json
-from mmtrt.report.record import RunRecord
+from mmtrt.report.display import make_display
+from mmtrt.report.plan_view import heading
+from mmtrt.report.recorded import RecordedRun, run_recorded
 from mmtrt.report.units import duration_text
-from mmtrt.rules.check import CheckedPlan, check_plan
+from mmtrt.rules.check import check_plan
 
 USAGE = """\
 mmtrt [run] OVERRIDES... [--json] [-q] [-cd DIR]
@@ -67,78 +64,19 @@ def run_session(session: Session, as_json: bool = False, quiet: bool = False) ->
     if not quiet:
         print(heading(assessment), file=sys.stderr)
     display = make_display(stages, quiet)
-    record = RunRecord(Path(session.recipe.settings.paths.runs), session.recipe.name)
     try:
-        return _run(session, checked, assessment, display, record, as_json, quiet)
+        run = run_recorded(checked, session.store, (display.listen,), assessment, session.data)
     finally:
         display.close()
-        record.close()
-        if record.warning:
-            print(f"warning: {record.warning}", file=sys.stderr)
-
-
-def _run(
-    session: Session,
-    checked: CheckedPlan,
-    assessment: Assessment,
-    display: Display,
-    record: RunRecord,
-    as_json: bool,
-    quiet: bool,
-) -> int:
-    record.write("plan.json", plan_json(assessment, checked.findings))
-    record.write_yaml("resolved.yaml", session.data)
-    try:
-        result = execute(
-            checked, session.store, (record.listen, display.listen), assessment=assessment
-        )
-    except MmtrtError as error:
-        status = "interrupted" if isinstance(error, Interrupted) else "failed"
-        record.write("result.json", {"schema": 1, "status": status, "error": error.render()})
-        raise
-    document = result_json(result, record.path)
-    record.write("result.json", document)
-    _write_report(record)
+    if run.warning:
+        print(f"warning: {run.warning}", file=sys.stderr)
     if as_json:
-        print(json.dumps(document, indent=1, ensure_ascii=False))
+        print(json.dumps(run.document, indent=1, ensure_ascii=False))
     else:
-        _print_answer(document["result"])
+        _print_answer(run.document["result"])
         if not quiet:
-            print(_summary(result, record.path), file=sys.stderr)
-    return 1 if result.failures else 0
-
-
-def result_json(result: RunResult, run_dir: Path | None) -> dict[str, Any]:
-    """Return what ``mmtrt run --json`` promises."""
-    return {
-        "schema": 1,
-        "run": None if run_dir is None else str(run_dir),
-        "status": "failed" if result.failures else "done",
-        "seconds": round(result.seconds, 3),
-        "stages": [
-            {
-                "id": stage.id,
-                "kind": stage.kind,
-                "status": stage.status,
-                "seconds": round(stage.seconds, 3),
-                "artifact": None if stage.artifact is None else str(stage.artifact),
-                "error": None if stage.error is None else stage.error.render(),
-            }
-            for stage in result.stages
-        ],
-        "result": _result(result),
-    }
-
-
-def _result(result: RunResult) -> dict[str, Any] | None:
-    """Return the ``result.json`` of the run stage, if there is one."""
-    for stage in result.stages:
-        if stage.kind == "run" and stage.artifact is not None:
-            path = stage.artifact / "result.json"
-            if path.exists():
-                document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-                return document
-    return None
+            print(_summary(run), file=sys.stderr)
+    return 1 if run.result.failures else 0
 
 
 def _print_answer(result: Mapping[str, Any] | None) -> None:
@@ -149,9 +87,9 @@ def _print_answer(result: Mapping[str, Any] | None) -> None:
         print(f"answer: {request['text']}")
 
 
-def _summary(result: RunResult, run_dir: Path | None) -> str:
+def _summary(run: RecordedRun) -> str:
     counts = {
-        word: sum(stage.status == status for stage in result.stages)
+        word: sum(stage.status == status for stage in run.result.stages)
         for status, word in (
             ("done", "built"),
             ("hit", "from the store"),
@@ -160,15 +98,6 @@ def _summary(result: RunResult, run_dir: Path | None) -> str:
         )
     }
     parts = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    where = "" if run_dir is None else f"; report: {run_dir / 'report.md'}"
-    verdict = "Failed" if result.failures else "Done"
-    return f"{verdict} in {duration_text(result.seconds)}: {parts}{where}"
-
-
-def _write_report(record: RunRecord) -> None:
-    if record.path is None:
-        return
-    from mmtrt.report.collect import collect
-    from mmtrt.report.render import to_markdown
-
-    (record.path / "report.md").write_text(to_markdown(collect(record.path)), encoding="utf-8")
+    where = "" if run.directory is None else f"; report: {run.directory / 'report.md'}"
+    verdict = "Failed" if run.result.failures else "Done"
+    return f"{verdict} in {duration_text(run.result.seconds)}: {parts}{where}"

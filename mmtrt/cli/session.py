@@ -9,9 +9,8 @@ from typing import Any
 
 from mmtrt.artifacts.store import Store
 from mmtrt.cli.arguments import Arguments
-from mmtrt.config.compose import compose
-from mmtrt.config.recipe import Recipe, Where, resolve
-from mmtrt.config.schema import Settings
+from mmtrt.config.compose import Composed, compose
+from mmtrt.config.recipe import Recipe, resolve
 from mmtrt.errors import UsageError
 from mmtrt.host import HostInfo, probe
 from mmtrt.plan.assess import Assessment, assess
@@ -50,16 +49,14 @@ def open_session(verb: str, arguments: Arguments) -> Session:
             fix=f"mmtrt {verb} recipe={arguments.words[0]}",
         )
     composed = compose(arguments.overrides, arguments.config_dirs)
-    return plan_settings(
-        composed.settings, composed.data, tuple(arguments.overrides), composed.where
-    )
+    return plan_composed(composed, arguments.config_dirs)
 
 
-def plan_settings(
-    settings: Settings, data: Mapping[str, Any], overrides: Sequence[str], where: Where
-) -> Session:
+def plan_composed(composed: Composed, config_dirs: Sequence[Path] = ()) -> Session:
     """Resolve and plan a composed configuration."""
-    recipe = resolve(settings, tuple(overrides), where)
+    recipe = resolve(
+        composed.settings, tuple(composed.overrides), composed.where, tuple(config_dirs)
+    )
     host = probe()
     plan = make_plan(recipe, host)
-    return Session(recipe, data, host, plan, Store(Path(settings.paths.store)))
+    return Session(recipe, composed.data, host, plan, Store(Path(composed.settings.paths.store)))

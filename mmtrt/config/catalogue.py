@@ -49,7 +49,7 @@ def recipes(config_dirs: Iterable[str | os.PathLike[str]] = ()) -> list[Catalogu
         RecipeError: CFG107, if one of ``config_dirs`` is no directory.
     """
     dirs = search_dirs(config_dirs)
-    return [_entry(name, dirs) for name in choices("recipe", dirs)]
+    return [recipe_entry(name, dirs) for name in choices("recipe", dirs)]
 
 
 def recipe_path(name: str, config_dirs: Iterable[str | os.PathLike[str]] = ()) -> Path:
@@ -72,7 +72,8 @@ def recipe_path(name: str, config_dirs: Iterable[str | os.PathLike[str]] = ()) -
     return path
 
 
-def _entry(name: str, dirs: Sequence[Path]) -> CatalogueEntry:
+def recipe_entry(name: str, dirs: Sequence[Path]) -> CatalogueEntry:
+    """Return the entry of one recipe; ``dirs`` are all directories, mmtrt's own first."""
     path = config_file(dirs, f"recipe/{name}")
     if path is None:
         return CatalogueEntry(
@@ -103,7 +104,7 @@ def _plain(path: Path, dirs: Sequence[Path]) -> dict[str, Any]:
     if "defaults" not in data:
         return data
     walk = Walk(dirs, {})
-    walk.start(path, "recipe", "recipe")
+    walk.visit(path, "recipe", "recipe")
     if walk.problems:
         raise walk.problems[0]
     merged: dict[str, Any] = {}
@@ -225,9 +226,10 @@ class Walk:
                 )
             )
             return
-        self._visit(path, "", "", is_primary=True)
+        self.visit(path, "", "", is_primary=True)
 
-    def _visit(self, path: Path, group: str, package: str, *, is_primary: bool = False) -> None:
+    def visit(self, path: Path, group: str, package: str, *, is_primary: bool = False) -> None:
+        """Add a file, and before it what it builds on."""
         if path in self._active:
             self.problems.append(
                 RecipeError(
@@ -383,7 +385,7 @@ class Walk:
             package = _package("", header.replace("_group_", group.replace("/", ".")), "")
         else:
             package = _package(parent, wanted, below)
-        self._visit(path, group, package)
+        self.visit(path, group, package)
 
     def _document_quietly(self, path: Path) -> locate.Document | None:
         before = len(self.problems)

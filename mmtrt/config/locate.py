@@ -239,7 +239,7 @@ def spoken(node: yaml.Node) -> str:
         return str(node.value)
 
 
-def names_below(node: yaml.Node) -> list[str]:
+def names_below(node: yaml.Node | None) -> list[str]:
     """Return the keys of a mapping, in their order."""
     if not isinstance(node, yaml.MappingNode):
         return []
@@ -312,7 +312,7 @@ class Places:
                 try:
                     key, value = find(document.root, inside[:known])
                 except KeyError:
-                    key = value = None  # type: ignore[assignment]  # an empty file has no nodes
+                    key = value = None
             if best is None or depth > best[0]:
                 best = (depth, document, key, value)
         return (*best[1:], False) if best else None

@@ -18,7 +18,9 @@ from functools import cache
 from typing import Any, Literal, Union
 
 from mmtrt.config import typed
+from mmtrt.config.root import display, recipes_root
 from mmtrt.config.schema import Settings
+from mmtrt.errors import RecipeError
 
 GROUPS = ("recipe", "backend", "quant", "executor")
 """Keys whose value is the name of a YAML file in the directory of that name."""
@@ -46,6 +48,8 @@ HYDRA_SWITCHES: dict[str, tuple[str, bool]] = {
 INFO_CHOICES = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 CFG_CHOICES = ("job", "hydra", "all")
 
+Action = Literal["change", "add", "force", "delete", "other"]
+
 _PREFIX = re.compile(r"^(\+\+|\+|~)?")
 
 
@@ -72,6 +76,39 @@ class KeyCheck:
     ok: bool
     free: tuple[int, ...] = ()
     """Indices of the parts that the schema leaves open, such as a variant's name."""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """One override as Hydra's grammar understands it."""
+
+    text: str
+    key: str
+    """Without prefix and package."""
+    package: str | None
+    action: Action
+    value: Any
+    is_sweep: bool
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The key in its parts."""
+        return tuple(self.key.split("."))
+
+    @property
+    def name(self) -> str:
+        """The key with its package, as a defaults list writes it."""
+        return self.key if self.package is None else f"{self.key}@{self.package}"
+
+    @property
+    def at(self) -> str:
+        """The place, as messages show it."""
+        return f"override {self.text!r}"
+
+    @property
+    def is_hydra(self) -> bool:
+        """Whether it is for Hydra itself."""
+        return is_hydra(self.text)
 
 
 @dataclass(slots=True)
@@ -266,6 +303,60 @@ def _choices(options: tuple[Any, ...]) -> tuple[str, ...]:
     return tuple(
         str(c) for o in options if typing.get_origin(o) is Literal for c in typing.get_args(o)
     )
+
+
+def for_hydra(each: Parsed) -> str:
+    """Return an override as Hydra takes it.
+
+    A group's file need not mention what has a default in the schema; Hydra would then refuse to
+    set it. The key was checked against the schema, so it may be added.
+    """
+    is_below_group = each.path[0] in GROUPS and len(each.path) > 1
+    return f"++{each.text}" if each.action == "change" and is_below_group else each.text
+
+
+def spoken(value: Any) -> str:
+    """Return the value of an override as a name."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def sweep(each: Parsed) -> RecipeError:
+    """Return the message for several values where one run is asked for."""
+    fix = "add -m to run each of them"
+    kinds = kind_of(each.path)
+    if "list" in kinds:
+        fix += f", or write a list: {shell(f'{each.key}=[{value_of(each.text)}]')}"
+    if "text" in kinds:
+        fix += f", or quote the text: {shell(f'{each.key}={quoted(value_of(each.text))}')}"
+    return RecipeError(
+        f"{each.key} has several values",
+        code="CFG108",
+        at=each.at,
+        why="this asks for a sweep",
+        fix=fix,
+    )
+
+
+def unknown_key(each: Parsed) -> RecipeError:
+    """Return the message for a key that the schema does not know, with the nearest that it does."""
+    error = RecipeError(f"there is no key {each.name!r}", code="CFG102", at=each.at)
+    found = check(each.path)
+    depth = len(found.known)
+    names: list[str] = []
+    if depth and found.choices and each.package is None:
+        error.why = f"the keys of {'.'.join(found.known)} are {', '.join(found.choices)}"
+        near = nearest(each.path[depth], found.choices, 1)
+        names = [".".join((*found.known, n, *each.path[depth + 1 :])) for n in near]
+        names = [name for name in names if check(name.split(".")).ok]
+    names = names or nearest(each.key, flat_keys())
+    if names:
+        fixes = [with_key(each.text, name) if "=" in each.text else name for name in names]
+        error.fix = " or ".join(fixes)
+    elif depth:
+        error.fix = "use one of these"
+    else:
+        error.fix = f"see the keys and their meaning in {display(recipes_root() / 'config.yaml')}"
+    return error
 
 
 def nearest(name: str, names: Iterable[str], count: int = 3, cutoff: float = 0.6) -> list[str]:

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mmtrt.config import schema, typed
@@ -33,6 +34,8 @@ class Recipe:
     sizing: Sizing
     overrides: tuple[str, ...] = ()
     where: Where = typed.dotted
+    config_dirs: tuple[Path, ...] = ()
+    """The user's own configuration directories, whose ``assets/`` may be named too."""
 
     @property
     def file(self) -> schema.RecipeFile:
@@ -46,7 +49,10 @@ class Recipe:
 
 
 def resolve(
-    settings: schema.Settings, overrides: tuple[str, ...] = (), where: Where = typed.dotted
+    settings: schema.Settings,
+    overrides: tuple[str, ...] = (),
+    where: Where = typed.dotted,
+    config_dirs: tuple[Path, ...] = (),
 ) -> Recipe:
     """Choose the variant, fill in its defaults and size the engines.
 
@@ -85,6 +91,7 @@ def resolve(
         sizing=_size(settings, variant, run, where),
         overrides=overrides,
         where=where,
+        config_dirs=config_dirs,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from mmtrt.config.recipe import Recipe
@@ -66,9 +67,11 @@ def _check_needs(recipe: Recipe, stage_id: str, spec: StageSpec) -> None:
             )
 
 
-def local_path(path: str) -> str:
+def _local_path(recipe: Recipe, path: str) -> str:
     """Return the place of a local path, of an ``asset://`` URI, or a URL as it is."""
-    return str(asset(path)) if path.startswith("asset://") else path
+    if path.startswith("asset://"):
+        return str(asset(path, recipe.config_dirs))
+    return path if "://" in path else str(Path(path).expanduser())
 
 
 def _limit(recipe: Recipe, name: str) -> int:
@@ -90,7 +93,7 @@ def _download(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, An
         **common,
         repo_id=None if path else variant.repo_id,
         revision=None if path else (model.revision or variant.revision or "main"),
-        local_dir=local_path(path) if path else None,
+        local_dir=_local_path(recipe, path) if path else None,
         include=tuple(spec.include),
         exclude=tuple(spec.exclude),
         allow_pickle=spec.allow_pickle,
@@ -176,7 +179,7 @@ def _run(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -
         pp=recipe.settings.pp,
         session=recipe.settings.session,
         prompts=_listed(run.prompt),
-        images=tuple(local_path(image) for image in _listed(run.image)),
+        images=tuple(_local_path(recipe, image) for image in _listed(run.image)),
         batch_size=run.batch_size,
         max_new_tokens=run.max_new_tokens or recipe.sizing.demand.max_new_tokens,
         top_k=run.top_k,

@@ -407,6 +407,7 @@ class _Loop:
             peak_rss_bytes=peak_rss_bytes,
             backend=self._plan.choice.backend.name,
             fake=self._plan.choice.backend.name == "fake",
+            replaces=self._is_forced(node),
             stage=node.id,
         )
 

@@ -104,6 +104,9 @@ def read_component(directory: Path, expected: ComponentName) -> Component:
         )
     if not (directory / WEIGHTS_FILE).is_file():
         raise NativeError(f"{directory / WEIGHTS_FILE}: no such file", code="ART201")
+    absent = [field.name for field in fields(Component) if field.name not in document]
+    if absent:
+        raise NativeError(f"{directory / CONFIG_FILE}: lacks {absent[0]}", code="ART202")
     known = {field.name: document[field.name] for field in fields(Component)}
     packed = known.pop("quantization")
     known["special_tokens"] = SpecialTokens.from_json(known["special_tokens"])

@@ -111,6 +111,8 @@ def read_engine_config(directory: Path, expected: ComponentName) -> EngineConfig
             code="ART203",
             why=f"this runtime runs: {', '.join(ENGINES)}",
         )
+    if "files" not in document:
+        raise NativeError(f"{directory / CONFIG_FILE}: names no files", code="ART203")
     missing = [name for name in document["files"] if not (directory / name).is_file()]
     if MODEL_FILE not in document["files"] or missing:
         raise NativeError(
@@ -118,6 +120,17 @@ def read_engine_config(directory: Path, expected: ComponentName) -> EngineConfig
             code="ART203",
             fix=f"build the {expected} engine again",
         )
+    try:
+        return _parse(document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise NativeError(
+            f"{directory / CONFIG_FILE}: incomplete or damaged: {error!r}",
+            code="ART203",
+            fix=f"build the {expected} engine again",
+        ) from error
+
+
+def _parse(document: dict[str, Any]) -> EngineConfig:
     names = ("family", "component", "limits", "hidden_size", "vocab_size", "num_visual_features")
     height, width = document["image_size"]
     return EngineConfig(

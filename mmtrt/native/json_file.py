@@ -35,4 +35,6 @@ def read_json(path: Path, *, code: str, what: str, fix: str | None = None) -> di
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Write a JSON object; equal objects give equal bytes."""
     text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    # The old file may be linked into another checkpoint: replace it, do not write into it.
+    path.unlink(missing_ok=True)
     path.write_text(text + "\n", encoding="utf-8")

@@ -146,7 +146,8 @@ def _excesses(
 
 
 def _raise_all(errors: Iterator[NativeError]) -> None:
-    first, *others = [*errors] or [None]
-    if first is not None:
-        first.also.extend(error for error in others if error is not None)
+    found = [*errors]
+    if found:
+        first, *others = found
+        first.also.extend(others)
         raise first

@@ -118,14 +118,21 @@ def _parse_header(path: Path) -> dict[str, StoredTensor]:
     return tensors
 
 
-def write_tensors(path: Path, tensors: Iterable[PlannedTensor]) -> int:
+def write_tensors(path: Path, tensors: Iterable[PlannedTensor], *, keep_order: bool = False) -> int:
     """Write a file one tensor at a time and return its size in bytes; equal tensors, equal bytes.
 
     Memory stays at what one tensor's ``chunks`` holds. An exception leaves a partial file behind:
     the executor only publishes the output of a stage that succeeded.
+
+    Args:
+        path: the file, replaced if it is there.
+        tensors: what to write.
+        keep_order: ask for the chunks in the given order. By default the file has the order of
+            the reference writer: widest elements first, so that every tensor is aligned.
     """
-    # The order of the reference writer: widest elements first, so that every tensor is aligned.
-    ordered = sorted(tensors, key=lambda tensor: (-ITEM_BYTES[tensor.dtype], tensor.name))
+    ordered = list(tensors)
+    if not keep_order:
+        ordered.sort(key=lambda tensor: (-ITEM_BYTES[tensor.dtype], tensor.name))
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
     for tensor in ordered:
@@ -137,6 +144,8 @@ def write_tensors(path: Path, tensors: Iterable[PlannedTensor]) -> int:
         }
     encoded = json.dumps(header, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % 8)
+    # The old file may be linked into another checkpoint: replace it, do not write into it.
+    path.unlink(missing_ok=True)
     with path.open("wb") as file:
         file.write(len(encoded).to_bytes(_LENGTH_BYTES, "little"))
         file.write(encoded)

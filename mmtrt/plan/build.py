@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmtrt.backends import choose
@@ -50,7 +51,7 @@ def make_plan(recipe: Recipe, host: HostInfo) -> Plan:
     return Plan(recipe, choice, tuple(nodes))
 
 
-def _producer(source: str, stages: dict[str, Stage], lowered: dict[str, object]) -> str:
+def _producer(source: str, stages: dict[str, Stage], lowered: Mapping[str, object]) -> str:
     """Return the stage that really makes an input: skipped stages hand on their own."""
     seen = [source]
     while isinstance(lowered[source], Skip):

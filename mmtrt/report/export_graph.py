@@ -101,7 +101,5 @@ def _mermaid_text(text: str) -> str:
 
 def _dot_text(*lines: str) -> str:
     r"""Return a quoted string; its lines are joined by ``\n``, Graphviz's centred line break."""
-    escaped = (
-        line.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") for line in lines
-    )
+    escaped = (line.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") for line in lines)
     return '"' + "\\n".join(escaped) + '"'

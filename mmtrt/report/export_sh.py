@@ -91,7 +91,9 @@ class _Script:
     def head(self) -> str:
         """Return everything before the functions: what it is, options, variables."""
         recipe, choice = self._plan.recipe, self._plan.choice
-        toolchain = " ".join(dict.fromkeys((choice.backend.name, *choice.backend.toolchain().values())))
+        toolchain = " ".join(
+            dict.fromkeys((choice.backend.name, *choice.backend.toolchain().values()))
+        )
         command = shlex.join(("mmtrt", "export", *recipe.overrides, "--format", "sh"))
         slug = re.sub(r"[^\w.-]", "_", f"{recipe.name}-{recipe.variant_name}", flags=re.ASCII)
         lines = [
@@ -100,8 +102,8 @@ class _Script:
             _comment(f"mmtrt {__version__}: {command}"),
             "#",
             "# Each block is one stage; it writes to $OUT/<stage>/<model name>. A stage that has a",
-            "# .done marker is skipped: remove the marker to run it again. OUT and PYTHON (the",
-            "# interpreter that has the toolchain) may be set from outside.",
+            "# .done marker is skipped: remove the marker to run it again. These may be set from",
+            "# outside: OUT, and PYTHON, an interpreter that has mmtrt and the toolchain.",
             "set -euo pipefail",
             "",
             f"OUT=${{OUT:-outputs/{slug}}}",

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmtrt.plan.assess import Assessment, NodeState
 from mmtrt.plan.render import Layout, places_json, symbolic
+from mmtrt.plan.stale import FirstBuild, UpstreamRuns
 from mmtrt.report.colors import paint
 from mmtrt.report.units import size_text
 from mmtrt.rules.base import Finding
@@ -165,7 +166,11 @@ def _note(state: NodeState) -> str:
     if state.status == "hit" and state.artifact is not None:
         size = sum(entry.size for entry in state.artifact.manifest.files)
         return f"{(state.key or '')[:8]}  {size_text(size)}"
-    return "; ".join(reason.sentence() for reason in state.reasons)
+    reasons = state.reasons
+    if any(isinstance(reason, FirstBuild) for reason in reasons):
+        # That an input comes first is plain to see then.
+        reasons = tuple(reason for reason in reasons if not isinstance(reason, UpstreamRuns))
+    return "; ".join(reason.sentence() for reason in reasons)
 
 
 def _command_lines(assessment: Assessment, state: NodeState) -> list[str]:

@@ -41,14 +41,14 @@ class RunRecord:
 
     def write(self, name: str, data: Mapping[str, Any]) -> None:
         """Write one document of the record as JSON."""
-        self._write_text(name, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+        self.write_text(name, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
     def write_yaml(self, name: str, data: Mapping[str, Any]) -> None:
         """Write one document of the record as YAML."""
         import yaml
 
         dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-        self._write_text(name, yaml.dump(dict(data), Dumper=dumper, sort_keys=False))
+        self.write_text(name, yaml.dump(dict(data), Dumper=dumper, sort_keys=False))
 
     def listen(self, event: Event) -> None:
         """Append one event with its time."""
@@ -69,7 +69,8 @@ class RunRecord:
             self._events.close()
             self._events = None
 
-    def _write_text(self, name: str, text: str) -> None:
+    def write_text(self, name: str, text: str) -> None:
+        """Write one file of the record."""
         if self.path is None:
             return
         try:

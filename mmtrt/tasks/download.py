@@ -124,7 +124,7 @@ def from_directory(local_dir: Path, output_dir: Path, patterns: Patterns) -> Non
     )
     for name, path in files.items():
         links.symlink(path.resolve(), output_dir / name)
-    say(f"{len(files)} files linked from {local_dir.resolve()}")
+    say(f"{len(files)} files linked from {quoted(str(local_dir.resolve()))}")
 
 
 def local_files(local_dir: Path, output_dir: Path) -> dict[str, Path]:

@@ -41,6 +41,8 @@ CHUNK_BYTES = 1 << 20
 """Most that a broken connection can lose. Chosen; the library's own value is 10 MiB."""
 WORKERS = 8
 """Files fetched at a time; the library's own default."""
+PAUSE_S = 1.0
+"""Between a broken connection and the next one; the library's own value."""
 TIMEOUT_S = 30
 """For the listing; transfers use the library's HF_HUB_DOWNLOAD_TIMEOUT. Chosen."""
 
@@ -372,29 +374,22 @@ def _lock(target: _Partial, path: Path, stop: threading.Event) -> bool:
 
 def _fill(target: _Partial, url: str, file: RemoteFile, repo: Repository) -> None:
     """Append what is missing and compare the whole with what the hub announced."""
-    from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers
-
-    have_bytes = target.seek(0, os.SEEK_END)
-    if have_bytes > file.size_bytes:
-        have_bytes = target.truncate(0)
-        target.seek(0)
-    target.report(have_bytes)
-    try:
-        with explained(repo.repo_id, repo.revision, file.name):
-            # The address on the hub, not the storage it redirects to: that is signed and expires.
-            # A redirect to another host loses the credentials, as it should.
-            http_get(
-                url,
-                target,
-                resume_size=have_bytes,
-                headers={**build_hf_headers(), "Accept-Encoding": "identity"},
-                expected_size=file.size_bytes,
-            )
-    except TemporaryError as failure:
-        if failure.code == "NET104":
-            target.truncate(0)
-        raise
+    if target.seek(0, os.SEEK_END) > file.size_bytes:
+        target.truncate(0)
+    while True:
+        have_bytes = target.seek(0, os.SEEK_END)
+        target.report(have_bytes)
+        try:
+            _append(target, url, have_bytes, file, repo)
+            break
+        except TemporaryError as failure:
+            if failure.code == "NET104":
+                target.truncate(0)
+            # Some versions of the library go on by themselves after a broken connection, some do
+            # not. Here it goes on as long as every connection brings something.
+            if failure.code != "NET101" or target.tell() <= have_bytes:
+                raise
+        time.sleep(PAUSE_S)
     if not _is_as_announced(target, file):
         target.truncate(0)
         raise TemporaryError(
@@ -402,6 +397,24 @@ def _fill(target: _Partial, url: str, file: RemoteFile, repo: Repository) -> Non
             code="NET104",
             why="its digest is not the one that the hub announced",
             fix="run it again; if it happens again, a proxy or the disk changes bytes",
+        )
+
+
+def _append(
+    target: _Partial, url: str, have_bytes: int, file: RemoteFile, repo: Repository
+) -> None:
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    with explained(repo.repo_id, repo.revision, file.name):
+        # The address on the hub, not the storage it redirects to: that is signed and expires.
+        # A redirect to another host loses the credentials, as it should.
+        http_get(
+            url,
+            target,
+            resume_size=have_bytes,
+            headers={**build_hf_headers(), "Accept-Encoding": "identity"},
+            expected_size=file.size_bytes,
         )
 
 

@@ -54,7 +54,7 @@ def _explain(
 
     The outermost link that says something wins: below it are attempts that were made again.
     """
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled
 
     if isinstance(error, HFValidationError):
         return TaskError(
@@ -65,8 +65,9 @@ def _explain(
         )
     if isinstance(error, OfflineModeIsEnabled):
         return offline(repo_id, revision)
-    if isinstance(error, HfHubHTTPError):
-        return _refused(error, error.response.status_code, repo_id, revision, name)
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(status, int):  # some versions let the transport's own error through
+        return _refused(error, status, repo_id, revision, name)
     if _is_transport(error):
         if any(isinstance(link, ssl.SSLCertVerificationError) for link in below):
             return TaskError(

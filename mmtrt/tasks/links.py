@@ -147,7 +147,7 @@ def symlink(text: Path, target: Path) -> None:
 
 
 def repeat_symlink(source: Path, target: Path, root: Path) -> None:
-    """Make ``target`` lead where ``source`` does; a relative link inside ``root`` stays relative.
+    """Make ``target`` lead where ``source`` does; a relative link inside ``root`` stays as it is.
 
     Raises:
         TaskError: ART106, if the link leads nowhere.
@@ -160,9 +160,9 @@ def repeat_symlink(source: Path, target: Path, root: Path) -> None:
             why=f"`{quoted(str(text))}` does not exist",
             fix="bring the file back, or remove the link",
         )
-    resolved = source.resolve()
-    if not text.is_absolute() and not resolved.is_relative_to(root.resolve()):
-        text = resolved
+    leads_to = Path(os.path.normpath(source.parent / text))
+    if not text.is_absolute() and not leads_to.is_relative_to(root):
+        text = source.resolve()
     symlink(text, target)
 
 

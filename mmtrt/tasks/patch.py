@@ -59,7 +59,7 @@ def patch(source_dir: Path, output_dir: Path, edits_json: str) -> None:
         else:
             links.place(entry, target, source, links.Otherwise.SYMLINK)
     for file, content in patched.items():
-        say(f"patched {file}, sha256 {hashlib.sha256(content).hexdigest()}")
+        say(f"patched {quoted(file)}, sha256 {hashlib.sha256(content).hexdigest()}")
 
 
 def _read(source: Path, name: Path) -> bytes:

@@ -23,7 +23,7 @@ def no_hard_links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     def refuse(*args: object, **kwargs: object) -> None:
         raise OSError(request.param, os.strerror(request.param))
 
-    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
 
 
 def test_hard_link(source: Path, tmp_path: Path) -> None:

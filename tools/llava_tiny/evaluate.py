@@ -19,9 +19,7 @@ def ask(
     prompts: Sequence[str],
 ) -> list[str]:
     """Answer one prompt per image in one left-padded batch, greedily, until EOS."""
-    inputs = processor(
-        images=list(images), text=list(prompts), padding=True, return_tensors="pt"
-    )
+    inputs = processor(images=list(images), text=list(prompts), padding=True, return_tensors="pt")
     with torch.inference_mode():
         tokens = model.generate(**inputs)
     told = tokens[:, inputs["input_ids"].shape[1] :]

@@ -40,9 +40,9 @@ class Schedule:
     """The same for the tower, which has learned already and would forget at the full rate."""
 
 
-# Measured on a development stream of 400 pictures, two cores: without the first phase shape and
-# side stay near chance for many minutes; with one rate for all in the second, shape ends at .94
-# in place of .98.
+# Measured on two cores: FULL takes under five minutes when they are idle. With one rate for all
+# parameters in the second phase shape ended at .94, with the tower's lower rate at .98, both after
+# 1000 and 500 steps.
 FULL = Schedule(tower_steps=1300, tower_batch=96, joint_steps=700, joint_batch=64)
 QUICK = Schedule(tower_steps=12, tower_batch=32, joint_steps=8, joint_batch=16)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from mmtrt.native.component import Component, ComponentName
@@ -30,6 +31,10 @@ class Family(Protocol):
 
     def components(self, model: HfModel, dtype: str) -> dict[ComponentName, Component]:
         """Return the configuration of each component, with weights stored as ``dtype``."""
+        ...
+
+    def linear_modules(self, names: Iterable[str]) -> list[str]:
+        """Return the linear modules of the ``llm`` component whose weights may be packed."""
         ...
 
     def vision_encoder(self, component: Component) -> Any:

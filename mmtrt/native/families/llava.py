@@ -7,7 +7,7 @@ conversion_mapping.py for the key layouts; checked against it by ``tests/native`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mmtrt.native.component import Component, ComponentName, SpecialTokens
@@ -99,6 +99,11 @@ class Llava:
             )
             for component, hf_config in hf_configs.items()
         }
+
+    def linear_modules(self, names: Iterable[str]) -> list[str]:
+        """See ``Family.linear_modules``: the projections of attention and MLP, not the head."""
+        suffix = "_proj.weight"
+        return [name.removesuffix(".weight") for name in names if name.endswith(suffix)]
 
     def vision_encoder(self, component: Component) -> Any:
         """See ``Family.vision_encoder``."""
@@ -217,8 +222,8 @@ def _expected_vision(layers: int) -> Iterator[str]:
     yield "vision_tower.embeddings.position_embedding.weight"
     # "pre_layrnorm" is spelled so in every CLIP checkpoint.
     norms = ("vision_tower.pre_layrnorm", "vision_tower.post_layernorm")
-    modules = ("layer_norm1", "layer_norm2", "mlp.fc1", "mlp.fc2")
-    modules += tuple(f"self_attn.{side}_proj" for side in ("q", "k", "v", "out"))
+    attention = (f"self_attn.{side}_proj" for side in ("q", "k", "v", "out"))
+    modules = ("layer_norm1", "layer_norm2", "mlp.fc1", "mlp.fc2", *attention)
     inner = (
         f"vision_tower.encoder.layers.{n}.{module}" for n in range(layers) for module in modules
     )

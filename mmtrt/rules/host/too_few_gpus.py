@@ -19,6 +19,7 @@ made for another machine. ``run`` refuses with exit code 5.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from mmtrt.plan.graph import Plan
@@ -35,6 +36,6 @@ def check(plan: Plan) -> Iterator[Finding]:
             severity="warning",
             message=f"the plan needs {wanted} GPU(s), this host shows {shown}",
             at=plan.recipe.where(("tp",)),
-            why="planning and exporting work without",
-            fix="mmtrt export ... --format sh > build.sh   # and run it on a GPU machine",
+            why="planning and exporting work without; the script can run on another machine",
+            fix=f"mmtrt export {shlex.join(plan.recipe.overrides)} --format sh -o build.sh",
         )

@@ -1,0 +1,599 @@
+"""The store: artifacts by kind and key, whole or not at all.
+
+Finding is cheap and changes nothing; it works on a read-only store. What takes longer (hashing,
+verifying, accounting) is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mmtrt.artifacts import layout
+from mmtrt.artifacts.atomic import remove_tree, sync_all
+from mmtrt.artifacts.faults import explain, explained, quoted
+from mmtrt.artifacts.keys import key_of
+from mmtrt.artifacts.layout import Logs
+from mmtrt.artifacts.locks import Hold, KeyLock, remove_if_free, take
+from mmtrt.artifacts.manifest import (
+    Manifest,
+    first_difference,
+    now_utc,
+    presentable,
+    tree_digest,
+)
+from mmtrt.artifacts.staging import Staging, move_aside, write_json
+from mmtrt.artifacts.staging import sweep as sweep_staging
+from mmtrt.errors import ArtifactCorrupt, ArtifactError
+
+if TYPE_CHECKING:
+    from mmtrt.artifacts.digest import DigestMemo
+    from mmtrt.artifacts.outputs import Output
+    from mmtrt.artifacts.usage import Removal, Usage
+    from mmtrt.artifacts.verify import Problem
+
+__all__ = [
+    "Artifact",
+    "Damaged",
+    "Hit",
+    "KeyLock",
+    "Logs",
+    "Lookup",
+    "Miss",
+    "Staging",
+    "Store",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """The kept output of a stage."""
+
+    kind: str
+    key: str
+    directory: Path
+    manifest: Manifest
+
+    @property
+    def path(self) -> Path:
+        """The output itself: a directory with the model's name."""
+        return self.directory / self.manifest.name
+
+    @property
+    def logs(self) -> Logs:
+        """What its command was and printed."""
+        return Logs(self.directory)
+
+    def digest(self, under: str = "") -> str:
+        """Return the digest of a directory or file of the output; see ``tree_digest``.
+
+        Raises:
+            ArtifactError: ART142, if nothing is there.
+        """
+        if not under:
+            return self.manifest.digest
+        return tree_digest(self.manifest.files, under)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """The output is there, complete and as recorded."""
+
+    artifact: Artifact
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """Nothing is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """Something is there that cannot be used; publishing the key replaces it."""
+
+    path: Path
+    """The file that is wrong."""
+    problem: str
+
+
+Lookup: TypeAlias = Hit | Miss | Damaged
+
+
+class Store:
+    """A directory of artifacts, shared by processes, and by hosts where the file system is.
+
+    A process may be killed at any instant: what it was making never counts, and its locks and
+    staging directories free themselves.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Use the directory ``root``; it is made when something is first written."""
+        self.root = Path(os.path.abspath(root))  # noqa: PTH100 - links in the path stay as given
+        self._base = os.fspath(self.root)
+        self._memo: DigestMemo | None = None
+
+    @property
+    def memo(self) -> DigestMemo:
+        """The digests of files that were hashed before."""
+        if self._memo is None:
+            from mmtrt.artifacts.digest import DigestMemo
+
+            self._memo = DigestMemo(self.root / layout.MEMO)
+        return self._memo
+
+    def directory_of(self, kind: str, key: str) -> Path:
+        """Return where the artifact of a key is, or would be.
+
+        Raises:
+            ArtifactError: ART144.
+        """
+        layout.require_place(kind, key)
+        return self.root / kind / key
+
+    def find(self, kind: str, key: str) -> Lookup:
+        """Look a key up: a hit has a complete manifest and every file as recorded.
+
+        Files are compared by size and time, which takes microseconds; ``verify`` compares contents.
+
+        Raises:
+            ArtifactError: ART140, if a newer mmtrt wrote the artifact; ART144, if kind or key is
+                none; ART15x, if the store cannot be read.
+        """
+        layout.require_place(kind, key)
+        directory = f"{self._base}/{kind}/{key}"
+        where = f"{directory}/{layout.MANIFEST}"
+        try:
+            content = _read(where)
+        except (FileNotFoundError, NotADirectoryError):
+            if not os.path.lexists(directory):
+                return Miss()
+            return Damaged(Path(where), f"{layout.MANIFEST} is missing")
+        except OSError as error:
+            raise explain(error, "read", where) from error
+        try:
+            manifest = Manifest.from_json(content, where)
+        except ArtifactCorrupt as error:
+            return Damaged(Path(where), f"{layout.MANIFEST} is garbled: {error.why}")
+        if (manifest.kind, manifest.key) != (kind, key):
+            return Damaged(Path(where), f"{layout.MANIFEST} is that of another artifact")
+        base = f"{directory}/{manifest.name}"
+        try:
+            difference = first_difference(base, manifest.files)
+        except OSError as error:
+            raise explain(error, "read", base) from error
+        if difference is not None:
+            return Damaged(Path(base, difference[0]), difference[1])
+        return Hit(Artifact(kind, key, Path(directory), manifest))
+
+    def local_digest(
+        self, path: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    ) -> str:
+        """Return the digest of a file or directory of the user's, as ``tree_digest`` would.
+
+        Args:
+            path: a file or directory; symbolic links are followed.
+            include: glob patterns of the relative paths that count, empty for all; ``*`` also
+                crosses ``/``, and ``name/`` stands for everything below a directory.
+            exclude: of those, patterns of what does not count.
+
+        Raises:
+            ArtifactError: ART142, if no file counts; ART16x, for links to nowhere, pipes and the
+                like; ART15x, if it cannot be read.
+        """
+        from mmtrt.artifacts.digest import digest_tree
+        from mmtrt.artifacts.selection import selector
+
+        entries = digest_tree(path, self.memo, selector(include, exclude))
+        if not entries:
+            raise ArtifactError(
+                f"no file of {quoted(os.fspath(path))} counts",
+                code="ART142",
+                at=quoted(os.fspath(path)),
+                why="the patterns leave nothing of it" if include or exclude else "it is empty",
+                fix="correct the path or the patterns",
+            )
+        return tree_digest(entries.values())
+
+    def lock(self, kind: str, key: str) -> KeyLock:
+        """Return the lock to hold while a key is built, not yet acquired.
+
+        Raises:
+            ArtifactError: ART144.
+        """
+        layout.require_place(kind, key)
+        return KeyLock(self.root / layout.LOCKS / layout.lock_name(kind, key))
+
+    def open_staging(
+        self, kind: str, key: str, name: str, command: Mapping[str, Any] | None = None
+    ) -> Staging:
+        """Make a directory for a command to write its output to.
+
+        Args:
+            kind: kind of the stage.
+            key: key of the output.
+            name: name of the model, which becomes the output directory's.
+            command: written beside the logs, for those who look into a failure.
+
+        Raises:
+            ArtifactError: ART144, for a name that cannot be one; ART15x, if the store cannot be
+                written.
+        """
+        layout.require_place(kind, key)
+        layout.require_name(name)
+        with explained("make a directory in", self.root):
+            staging = Staging(self.root, kind, key, name)
+        if command is not None:
+            try:
+                staging.write_command(command)
+            except BaseException:
+                staging.discard()
+                raise
+        return staging
+
+    def publish(
+        self,
+        staging: Staging,
+        *,
+        key_document: dict[str, Any],
+        command: Mapping[str, Any],
+        host: Mapping[str, Any],
+        seconds: float,
+        backend: str,
+        stage: str,
+        peak_rss_bytes: int | None = None,
+        fake: bool = False,
+        created: str | None = None,
+        replaces: bool = False,
+    ) -> Artifact:
+        """Make a finished staging directory the artifact of its key.
+
+        Files are hashed, made read-only and synced, the manifest is written last, and one rename
+        puts all in place. An intact artifact that has the key already wins, and the staging
+        directory is dropped; a damaged one is replaced. If this fails, the staging directory stays
+        open: abandon it.
+
+        Args:
+            staging: as the command left it; nobody writes to it any more. What lies beside the
+                output directory and the logs is deleted.
+            key_document: what the key is the hash of.
+            command: as rendered, for people.
+            host: where it ran, for people.
+            seconds: how long the command took.
+            backend: name of the toolchain.
+            stage: id of the stage in its recipe.
+            peak_rss_bytes: most memory that the command held.
+            fake: whether the output only pretends to be one.
+            created: UTC in ISO 8601; default now.
+            replaces: an intact artifact of the key gives way, too (a forced run).
+
+        Raises:
+            ArtifactError: ART144, if the key is not that of the document; ART160 to ART165, for an
+                output that cannot be kept; ART150 to ART154, if the disk is full or the like;
+                ART166, if the staging directory is gone.
+        """
+        staging.require_open()
+        kind, key = staging.kind, staging.key
+        if key_of(key_document) != key:
+            raise ArtifactError(
+                f"{key} is not the key of the document",
+                code="ART144",
+                why="an artifact could never be verified under it",
+            )
+        final = self.root / kind / key
+        if not replaces and isinstance(found := self.find(kind, key), Hit):
+            staging.discard()
+            return found.artifact
+        from mmtrt.artifacts.outputs import seal
+
+        with explained("store", staging.directory):
+            staging.clear(keep=layout.LOGS | {staging.name})
+            write_json(staging.command, command)
+            output = seal(staging.path, final / staging.name, self.memo)
+            manifest = Manifest(
+                kind=kind,
+                key=key,
+                name=staging.name,
+                stage=stage,
+                key_document=presentable(key_document),
+                digest=tree_digest(output.entries),
+                files=output.entries,
+                command=presentable(dict(command)),
+                host=presentable(dict(host)),
+                created=created or now_utc(),
+                seconds=float(seconds),
+                peak_rss_bytes=peak_rss_bytes,
+                backend=backend,
+                fake=fake,
+            )
+            manifest = self._settle(staging, manifest, output)
+            self.memo.flush()
+            existing = self._move_in(staging, final, replaces)
+        return existing or Artifact(kind, key, final, manifest)
+
+    def abandon(self, staging: Staging, keep_logs: Mapping[str, Any] | None = None) -> Path | None:
+        """Give a staging directory up; does nothing if it was published or abandoned before.
+
+        Args:
+            staging: of an attempt that failed.
+            keep_logs: how the command ended, written to ``exit.json`` beside the logs, which are
+                kept until the next failure of the same key; ``None`` keeps nothing.
+
+        Returns:
+            The directory of the logs; ``None`` if they are not kept, be it for a full disk.
+        """
+        if not staging.is_open:
+            return None
+        if keep_logs is None:
+            staging.discard()
+            return None
+        kept = self.root / layout.FAILED / layout.short_name(staging.kind, staging.key)
+        try:
+            staging.clear(keep=layout.LOGS)
+            write_json(staging.directory / layout.EXIT, keep_logs)
+            kept.parent.mkdir(exist_ok=True)
+            self._swap_in(staging.directory, kept)
+        except (OSError, ArtifactError):  # the failure itself is what the user must see
+            staging.discard()
+            return None
+        staging.moved_to(kept)
+        return kept
+
+    def failure(self, kind: str, key: str) -> Logs | None:
+        """Return the logs of the latest failed attempt at a key.
+
+        Raises:
+            ArtifactError: ART144.
+        """
+        layout.require_place(kind, key)
+        logs = Logs(self.root / layout.FAILED / layout.short_name(kind, key))
+        return logs if logs.directory.is_dir() else None
+
+    def artifacts(
+        self, kind: str | None = None, report: Callable[[Path, str], None] | None = None
+    ) -> Iterator[Artifact]:
+        """Yield every artifact with a readable manifest, sorted; files are not looked at.
+
+        Args:
+            kind: only this kind.
+            report: called with the place of what cannot be read and the reason; by default that
+                goes to the log of this module as a warning.
+        """
+        for directory in self.directories(kind):
+            try:
+                yield self.open(directory)
+            except ArtifactError as error:
+                (report or _log)(directory, error.why or error.message)
+
+    def newest(self, kind: str, name: str | None = None) -> Iterator[Artifact]:
+        """Yield the readable artifacts of a kind, newest first.
+
+        Args:
+            kind: kind of the stage.
+            name: only those of this model.
+        """
+        dated = []
+        for directory in self.directories(kind):
+            with suppress(OSError):
+                if name is None or (directory / name).exists():
+                    dated.append(((directory / layout.MANIFEST).stat().st_mtime_ns, directory))
+        for _, directory in sorted(dated, reverse=True):
+            with suppress(ArtifactError):
+                artifact = self.open(directory)
+                if name in (None, artifact.manifest.name):
+                    yield artifact
+
+    def directories(self, kind: str | None = None) -> Iterator[Path]:
+        """Yield the directory of every artifact, readable or not, sorted."""
+        for place in [self.root / kind] if kind is not None else _listed(self.root):
+            if layout.is_kind(place.name):
+                yield from (each for each in _listed(place) if layout.is_key(each.name))
+
+    def open(self, directory: Path) -> Artifact:
+        """Read the artifact in a directory of this store; its files are not looked at.
+
+        Raises:
+            ArtifactError: ART140, ART153 or ART154, if it cannot be read.
+            ArtifactCorrupt: ART141, if there is no manifest, or not its own.
+        """
+        kind, key = directory.parent.name, directory.name
+        manifest = Manifest.read(directory / layout.MANIFEST)
+        if (manifest.kind, manifest.key) != (kind, key):
+            raise ArtifactCorrupt(
+                "the manifest is that of another artifact",
+                code="ART141",
+                at=quoted(str(directory)),
+                why=f"it says {manifest.kind}/{manifest.key}",
+            )
+        return Artifact(kind, key, directory, manifest)
+
+    def mark_used(self, artifact: Artifact) -> None:
+        """Note that a run takes the artifact, so that ``gc`` keeps it longer; never fails."""
+        used = f"{artifact.directory}/{layout.USED}"
+        try:
+            os.utime(used)
+        except FileNotFoundError:
+            with suppress(OSError):
+                os.close(os.open(used, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+        except OSError:
+            pass  # a read-only store
+
+    def pin(self, artifact: Artifact) -> Hold:
+        """Keep ``gc`` and ``remove`` off an artifact until ``let_go``, or until this process ends.
+
+        Raises:
+            ArtifactError: ART167, if it is being removed right now; ART15x.
+        """
+        with explained("use", artifact.directory):
+            try:
+                hold = take(artifact.directory / layout.MANIFEST, shared=True, create=False)
+            except FileNotFoundError:
+                hold = None
+        if hold is None:
+            raise _busy(artifact.directory, "it is being removed", "run again")
+        return hold
+
+    def remove(self, artifact: Artifact) -> None:
+        """Take an artifact out of the store in one step, then delete its files.
+
+        Raises:
+            ArtifactError: ART167, if somebody pinned it; ART15x.
+        """
+        self.remove_directory(artifact.directory)
+
+    def remove_directory(self, directory: Path) -> None:
+        """Remove an artifact that may be unreadable; otherwise as :meth:`remove`.
+
+        Raises:
+            ArtifactError: ART167, if somebody pinned it; ART15x.
+        """
+        with explained("remove", directory):
+            try:
+                hold = take(directory / layout.MANIFEST, create=False)
+            except (FileNotFoundError, NotADirectoryError):
+                aside = move_aside(self.root, directory)  # nobody can pin what has no manifest
+            else:
+                if hold is None:
+                    raise _busy(directory, "another process reads it", "try again when it is done")
+                with hold:
+                    aside = move_aside(self.root, directory)
+            if aside is not None:
+                remove_tree(aside)
+
+    def sweep(self) -> list[Path]:
+        """Delete the staging directories and lock files of dead processes; never fails.
+
+        Returns:
+            What was deleted.
+        """
+        removed = sweep_staging(self.root)
+        for path in _listed(self.root / layout.LOCKS):
+            with suppress(OSError):
+                if layout.is_lock_name(path.name) and remove_if_free(path):
+                    removed.append(path)
+        return removed
+
+    def du(self) -> list[Usage]:
+        """Return the disk space of every artifact and leftover; see ``usage.Usage``."""
+        from mmtrt.artifacts.usage import measure
+
+        return measure(self)
+
+    def gc(
+        self,
+        keep: set[tuple[str, str]] | frozenset[tuple[str, str]] = frozenset(),
+        older_than_s: float | None = None,
+        budget_bytes: int | None = None,
+        dry_run: bool = False,
+    ) -> list[Removal]:
+        """Remove artifacts, least recently used first; see ``usage.collect``.
+
+        Raises:
+            ArtifactError: ART15x, if the store cannot be written.
+        """
+        from mmtrt.artifacts.usage import collect
+
+        return collect(self, frozenset(keep), older_than_s, budget_bytes, dry_run)
+
+    def verify(self, kind: str | None = None, jobs: int | None = None) -> Iterator[Problem]:
+        """Hash everything again and yield what is not as recorded; see ``verify.verify``."""
+        from mmtrt.artifacts.verify import verify
+
+        return verify(self, kind, jobs)
+
+    def _settle(self, staging: Staging, manifest: Manifest, output: Output) -> Manifest:
+        """Write the manifest and bring all to the disk; once more if a file's time moved.
+
+        Network file systems may correct a time when the data reaches the server.
+        """
+        from mmtrt.artifacts.outputs import seal, settle
+
+        final = self.root / staging.kind / staging.key / staging.name
+        for is_last in (False, True):
+            manifest.write(staging.manifest, sync=False)
+            try:
+                settle(staging.path, output, (staging.manifest, staging.directory))
+                break
+            except ArtifactError as error:
+                if is_last or error.code != "ART165":
+                    raise
+            output = seal(staging.path, final, self.memo)
+            manifest = replace(manifest, files=output.entries, digest=tree_digest(output.entries))
+        return manifest
+
+    def _move_in(self, staging: Staging, final: Path, replaces: bool) -> Artifact | None:
+        """Put a staging directory in place; return the artifact that was there if it is kept."""
+        kind_directory = final.parent
+        is_first = not kind_directory.exists()
+        kind_directory.mkdir(parents=True, exist_ok=True)
+        aside = None
+        while not _rename(staging.directory, final):
+            found = self.find(staging.kind, staging.key)
+            if isinstance(found, Hit) and not replaces:
+                staging.discard()
+                return found.artifact
+            aside = move_aside(self.root, final)
+            replaces = False  # one that appears from now on is as good as ours
+        staging.moved_to(final)
+        sync_all([os.fspath(kind_directory), *([self._base] if is_first else [])])
+        if aside is not None:
+            with suppress(OSError):
+                remove_tree(aside)
+        return None
+
+    def _swap_in(self, directory: Path, place: Path) -> None:
+        while not _rename(directory, place):
+            aside = move_aside(self.root, place)
+            if aside is not None:
+                remove_tree(aside)
+
+
+def _rename(directory: Path, place: Path) -> bool:
+    """Rename unless something is at the new place."""
+    try:
+        directory.rename(place)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            return False
+        raise
+    return True
+
+
+def _read(path: str) -> bytes:
+    # A third of the time of Path.read_bytes, for what every stage of every plan does.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        content = os.read(descriptor, size + 1)
+        while more := os.read(descriptor, 1 << 20):
+            content += more
+    finally:
+        os.close(descriptor)
+    return content
+
+
+def _listed(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []
+
+
+def _busy(directory: Path, why: str, fix: str) -> ArtifactError:
+    return ArtifactError(
+        f"{quoted(str(directory))} is in use",
+        code="ART167",
+        at=quoted(str(directory)),
+        why=why,
+        fix=fix,
+    )
+
+
+def _log(place: Path, why: str) -> None:
+    import logging
+
+    logging.getLogger(__name__).warning("%s is left out: %s", quoted(str(place)), why)

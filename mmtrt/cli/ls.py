@@ -1,0 +1,57 @@
+"""``mmtrt ls``: the recipes there are."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from mmtrt.cli.arguments import parse
+from mmtrt.errors import UsageError
+
+USAGE = """\
+mmtrt ls [--json] [-cd DIR]
+
+List the recipes: mmtrt's own, those below DIR/recipe, and those that installed packages bring.
+A star marks the variant that is taken when none is named. A recipe that cannot be used is listed
+with its error.
+
+  mmtrt ls
+  mmtrt ls -cd my_recipes --json
+"""
+
+
+def main(args: list[str]) -> int:
+    """Print the catalogue."""
+    arguments = parse("ls", args, USAGE, ("--json",))
+    if arguments is None:
+        return 0
+    if words := [*arguments.words, *arguments.overrides]:
+        raise UsageError(
+            f"mmtrt ls takes no {words[0]!r}", code="CFG002", fix=f"mmtrt show {words[0]}"
+        )
+    from mmtrt.config.catalogue import recipes
+    from mmtrt.report.catalogue import entry_error, entry_json
+    from mmtrt.report.tables import write_table
+
+    entries = [(entry, entry_error(entry)) for entry in recipes(arguments.config_dirs)]
+    if arguments.on("--json"):
+        document = {"schema": 1, "recipes": [entry_json(*each) for each in entries]}
+        print(json.dumps(document, indent=1, ensure_ascii=False))
+        return 0
+    rows = [
+        (
+            entry.name,
+            ", ".join(v + "*" * (v == entry.default_variant) for v in entry.variants),
+            ", ".join(entry.quants),
+            ", ".join(entry.backends),
+            entry.readme_section,
+            f"broken: {error.splitlines()[0]}" if error else entry.summary,
+        )
+        for entry, error in entries
+    ]
+    columns = ("RECIPE", "VARIANTS", "FORMATS", "BACKENDS", "README SECTION", "SUMMARY")
+    write_table(sys.stdout, columns, rows)
+    for _, error in entries:
+        if error:
+            print(error, file=sys.stderr)
+    return 0

@@ -1,0 +1,60 @@
+"""``mmtrt report [RUN]``: what a run did, for people and for scripts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from mmtrt.cli.arguments import parse
+from mmtrt.errors import UsageError
+
+USAGE = """\
+mmtrt report [RUN] [--format md|json] [--json] [-o FILE] [--runs DIR]
+
+Print the report of a run: stages with times and reasons, limits, findings, answers, timings, host.
+RUN is a directory below outputs/runs, the beginning of its name, a recipe for its newest run, or
+`last`, the default. A run that was killed is reported as far as it came.
+
+  mmtrt report
+  mmtrt report llava -o report.md
+  mmtrt report last --format json
+"""
+
+
+def main(args: list[str]) -> int:
+    """Print or write the report of one run."""
+    switches, valued = ("--json",), ("--format", "-o", "--output", "--runs")
+    arguments = parse("report", args, USAGE, switches, valued)
+    if arguments is None:
+        return 0
+    form = "json" if arguments.on("--json") else arguments.text("--format") or "md"
+    if form not in ("md", "json"):
+        raise UsageError(f"mmtrt report: no format {form!r}", code="CFG002", fix="--format md|json")
+    if len(arguments.words) > 1:
+        raise UsageError(
+            "mmtrt report takes one run", code="CFG002", fix=f"mmtrt report {arguments.words[0]}"
+        )
+    from mmtrt.report.collect import collect
+    from mmtrt.report.places import place
+    from mmtrt.report.render import to_json, to_markdown
+    from mmtrt.report.runs import find_run
+
+    root = place("runs", arguments.text("--runs"), arguments.overrides)
+    report = collect(find_run(root, arguments.words[0] if arguments.words else None))
+    if form == "json":
+        text = json.dumps(to_json(report), indent=1, ensure_ascii=False) + "\n"
+    else:
+        text = to_markdown(report)
+    target = arguments.text("-o") or arguments.text("--output")
+    if target is None:
+        print(text, end="")
+        return 0
+    try:
+        Path(target).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{target} cannot be written: {error.strerror}", code="CFG003", why=str(error)
+        ) from error
+    print(f"Wrote {target}", file=sys.stderr)
+    return 0

@@ -1,0 +1,339 @@
+"""Hydra's own switches: ``--cfg``, ``--info``, ``-m``, shell completion and the rest.
+
+Everything runs through ``hydra.main``, so that launchers, sweepers, callbacks and plugins work as
+their documentation says. Mistakes are found before, and told as everywhere else in mmtrt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmtrt.config import overrides as keys
+from mmtrt.config.compose import (
+    Composed,
+    compose,
+    from_hydra,
+    look,
+    parse,
+    points,
+    quiet,
+    recompose,
+    searching,
+    together,
+    version_base,
+)
+from mmtrt.config.root import search_dirs
+from mmtrt.errors import Interrupted, MmtrtError, RecipeError, UsageError
+
+Task = Callable[[Composed], int]
+"""Does the work of one job and returns its exit code."""
+
+PROGRAM = "mmtrt"
+_MODES = ("--run", "--multirun", "--cfg", "--info", "--shell-completion", "--hydra-help")
+
+
+def needs_hydra(argv: Sequence[str]) -> bool:
+    """Tell whether a command line asks for something that only Hydra does; imports nothing."""
+    arguments = keys.split(argv)
+    return bool(
+        arguments.hydra
+        or arguments.config_name != "config"
+        or any(keys.is_hydra(each) for each in arguments.overrides)
+    )
+
+
+def run_hydra(argv: Sequence[str], task: Task) -> int:
+    """Do what Hydra's switches ask for, and return the exit code.
+
+    A sweep is checked as a whole before its first job starts; its jobs then all run, and the first
+    exit code that is not 0 is returned. Hydra's records of a sweep go to a temporary directory,
+    unless ``hydra.sweep.dir`` or ``hydra/launcher`` is given: mmtrt keeps its own.
+
+    Raises:
+        RecipeError: for every mistake in overrides and recipes.
+        UsageError: CFG108, for switches that do not go together.
+        MmtrtError: what the task raised; of several jobs the first, with the others attached.
+    """
+    arguments = keys.split(argv)
+    _check_usage(arguments)
+    dirs = search_dirs(arguments.config_dirs)
+    if arguments.switch("--shell-completion") is not None:
+        return _complete(arguments, dirs)
+    _check(arguments, dirs)
+    jobs = _Jobs(task, arguments, os.getpid())
+    words = _words_for_hydra(arguments.overrides)
+    with _sweep_dir(arguments) as extra:
+        status = _hydra_main(arguments, [*words, *extra], dirs, jobs.run)
+    return status or jobs.outcome()
+
+
+def _check_usage(arguments: keys.Arguments) -> None:
+    if arguments.rest:
+        raise UsageError(
+            f"{arguments.rest[0]!r} does not go with Hydra's switches",
+            code="CFG108",
+            why=f"{' '.join(arguments.hydra) or 'an override of hydra'} is answered by Hydra alone",
+            fix=f"leave {arguments.rest[0]} out",
+        )
+    modes = [each for each in _MODES if arguments.switch(each) is not None]
+    if len(modes) > 1:
+        raise UsageError(
+            f"{' and '.join(modes)} do not go together", code="CFG108", fix=f"use {modes[0]} alone"
+        )
+    if arguments.switch("--resolve") is not None and arguments.switch("--cfg") is None:
+        raise UsageError("--resolve goes with --cfg only", code="CFG108", fix="add --cfg job")
+    for name, choices in (("--cfg", keys.CFG_CHOICES), ("--info", ("", *keys.INFO_CHOICES))):
+        value = arguments.switch(name)
+        if value is not None and value not in choices:
+            raise UsageError(
+                f"{name} takes {', '.join(filter(None, choices))}, not {value!r}",
+                code="CFG108",
+                fix=f"{name} {next(filter(None, choices))}",
+            )
+
+
+def _check(arguments: keys.Arguments, dirs: Sequence[Path]) -> None:
+    """Find mistakes where Hydra would tell them less well, or too late."""
+    words, name = arguments.overrides, arguments.config_name
+    foreign = ("--hydra-help", "--config-path", "--experimental-rerun")
+    if any(arguments.switch(each) is not None for each in foreign):
+        return
+    if arguments.switch("--info") == "plugins":
+        return
+    if arguments.switch("--cfg") is not None or arguments.switch("--info") is not None:
+        parsed, problems = parse(words)
+        problems += look(parsed, dirs, name).problems
+    elif not _is_sweep(arguments):
+        compose(words, dirs[1:], name)
+        return
+    else:
+        problems = []
+        for point in points(words) or [_without_sweeps(words)]:
+            try:
+                compose(point, dirs[1:], name)
+            except RecipeError as err:
+                rest, err.also = err.also, []
+                problems += [err, *(each for each in rest if isinstance(each, RecipeError))]
+    if problems:
+        raise together(problems)
+
+
+def _is_sweep(arguments: keys.Arguments) -> bool:
+    return arguments.switch("--multirun") is not None or any(
+        keys.key_of(each) == "hydra.mode" and keys.value_of(each) == "MULTIRUN"
+        for each in arguments.overrides
+    )
+
+
+def _without_sweeps(words: Sequence[str]) -> tuple[str, ...]:
+    parsed, _ = parse(words)
+    swept = {each.text for each in parsed if each.is_sweep}
+    return tuple(word for word in words if word not in swept)
+
+
+def _words_for_hydra(words: Sequence[str]) -> list[str]:
+    parsed, _ = parse(words)
+    by_text = {each.text: keys.for_hydra(each) for each in parsed}
+    return [by_text.get(word, word) for word in words]
+
+
+@dataclass
+class _Jobs:
+    """Hands each job of Hydra to the task, and keeps what came of it.
+
+    Hydra would print a traceback for an exception, so none reaches it in this process. A launcher
+    may run jobs in other processes, from which only an exception tells that a job has failed.
+    """
+
+    task: Task
+    arguments: keys.Arguments
+    pid: int
+    codes: list[int] = field(default_factory=list)
+    errors: list[MmtrtError] = field(default_factory=list)
+
+    def run(self, config: Any) -> int:
+        from hydra.core.hydra_config import HydraConfig
+
+        chosen = HydraConfig.get().overrides
+        given = set(self.arguments.overrides)
+        words = [
+            word[2:] if word.startswith("++") and word not in given else word
+            for word in chosen.task
+        ]
+        words += [word for word in chosen.hydra if "searchpath" in word]
+        try:
+            composed = compose(words, self.arguments.config_dirs, self.arguments.config_name)
+            code = self.task(recompose(composed, config))
+        except Exception as err:
+            if os.getpid() != self.pid:
+                raise
+            if isinstance(err, MmtrtError) and not isinstance(err, Interrupted):
+                self.errors.append(err)
+                return err.exit_code
+            raise _Stop(err) from err
+        if code and os.getpid() != self.pid:
+            raise _JobFailed(code)
+        self.codes.append(code)
+        return code
+
+    def outcome(self) -> int:
+        if self.errors:
+            first, *others = self.errors
+            first.also = [*first.also, *others]
+            raise first
+        return next((code for code in self.codes if code), 0)
+
+
+class _Stop(BaseException):
+    """Ends a sweep at once: Ctrl-C, or a bug of ours. Hydra keeps every ``Exception`` for later."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+class _JobFailed(Exception):
+    """A job in another process returned an exit code other than 0."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@contextlib.contextmanager
+def _sweep_dir(arguments: keys.Arguments) -> Iterator[list[str]]:
+    """Give a sweep a directory for Hydra's records, and remove it afterwards."""
+    given = {keys.key_of(each) for each in arguments.overrides}
+    if not _is_sweep(arguments) or given & {"hydra.sweep.dir", "hydra/launcher"}:
+        yield []
+        return
+    place = tempfile.mkdtemp(prefix="mmtrt-sweep-")
+    try:
+        yield [f"hydra.sweep.dir={keys.quoted(place)}"]
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _hydra_main(
+    arguments: keys.Arguments,
+    words: Sequence[str],
+    dirs: Sequence[Path],
+    run: Callable[[Any], int],
+) -> int:
+    """Start Hydra's application with our command line; return its exit code."""
+    import hydra
+
+    given = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+
+    def job(config: Any) -> int:
+        with _process(*given):
+            return run(config)
+
+    job.__module__ = PROGRAM  # Hydra names its job after the module
+    switches = ["--info=all" if each == "--info" else each for each in arguments.hydra]
+    argv = [PROGRAM, *switches, f"--config-name={arguments.config_name}", *words]
+    app = hydra.main(config_path=str(dirs[0]), config_name=arguments.config_name, **version_base())
+    try:
+        # A full error is raised; any other is printed by Hydra, which then exits.
+        with quiet(), searching(dirs[1:]), _root_logger_kept(), _process(argv, "1"):
+            app(job)()
+    except SystemExit as err:
+        return UsageError.exit_code if err.code else 0
+    except _JobFailed as err:
+        return err.code
+    except _Stop as stop:
+        raise stop.cause from None
+    except (MmtrtError, BrokenPipeError):
+        raise
+    except Exception as err:
+        raise from_hydra(err, arguments.overrides) from err
+    return 0
+
+
+@contextlib.contextmanager
+def _process(argv: list[str], full_error: str | None) -> Iterator[None]:
+    """Set what Hydra reads from the process, and put it back afterwards."""
+    before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    _set_process(argv, full_error)
+    try:
+        yield
+    finally:
+        _set_process(*before)
+
+
+def _set_process(argv: list[str], full_error: str | None) -> None:
+    sys.argv = argv
+    if full_error is None:
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+    else:
+        os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+@contextlib.contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """Undo what ``--info`` and ``hydra.verbose`` do to logging."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+# Shell completion
+
+
+def _complete(arguments: keys.Arguments, dirs: Sequence[Path]) -> int:
+    """Print Hydra's completion script, or how a half-typed command line may go on.
+
+    Our own keys and choices are known without composing anything; what Hydra alone knows is asked
+    of Hydra. A shell that asks gets no error: it would print it over the command line.
+    """
+    words = arguments.overrides
+    if not any(keys.key_of(each) == "query" for each in words):
+        return _hydra_main(arguments, words, dirs, lambda config: 0)
+    line = os.environ.get("COMP_LINE", PROGRAM)
+    *typed, last = line.split(" ")[1:] or [""]
+    found = _known(typed, last, dirs)
+    if found:
+        is_fish = any(keys.value_of(each) == "fish" for each in words)
+        print(("\n" if is_fish else " ").join(found))  # noqa: T201 - the answer to the shell
+        return 0
+    kept = [each for each in typed if keys.looks_like_override(each)]
+    with contextlib.suppress(MmtrtError, KeyError), _comp_line(" ".join((PROGRAM, *kept, last))):
+        _hydra_main(arguments, words, dirs, lambda config: 0)
+    return 0
+
+
+def _known(typed: Sequence[str], last: str, dirs: Sequence[Path]) -> list[str]:
+    from mmtrt.config.catalogue import choices, recipe_entry
+
+    named = {group: choices(group, dirs) for group in keys.GROUPS}
+    recipe = next((keys.value_of(each) for each in typed if keys.key_of(each) == "recipe"), "")
+    if last.startswith(("variant=", "session=")) and recipe in named["recipe"]:
+        entry = recipe_entry(recipe, dirs)
+        named |= {"variant": list(entry.variants), "session": list(entry.sessions)}
+    return keys.complete(last, named)
+
+
+@contextlib.contextmanager
+def _comp_line(line: str) -> Iterator[None]:
+    before = os.environ.get("COMP_LINE")
+    os.environ["COMP_LINE"] = line
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["COMP_LINE"]
+        else:
+            os.environ["COMP_LINE"] = before

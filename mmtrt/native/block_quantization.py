@@ -1,0 +1,70 @@
+"""Round weights to blocks of small integers with one scale each, by ONNX Runtime's own kernels.
+
+Symmetric: the zero point is the middle of the range, so none is stored. That is what TensorRT-LLM's
+weight-only formats do, and what TensorRT can read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from mmtrt.native.casting import to_float32
+from mmtrt.native.safetensors_file import StoredTensor
+
+BITS = {"int8_wo": 8, "int4_wo": 4}
+"""Bits of a weight by the format's name."""
+
+BLOCK_SIZES = (16, 32, 64, 128, 256)
+"""Block sizes of MatMulNBits. Source: onnxruntime 1.32, docs/ContribOperators.md."""
+
+
+@dataclass(frozen=True)
+class PackedShape:
+    """Shapes of a packed weight; N: outputs, K: inputs of the linear layer."""
+
+    packed: tuple[int, int, int]
+    """uint8 ``[N, ceil(K / block), block * bits / 8]``."""
+    scale: tuple[int, int]
+    """float32 ``[N, ceil(K / block)]``."""
+
+    @classmethod
+    def of(cls, outputs: int, inputs: int, *, bits: int, block_size: int) -> PackedShape:
+        """Return the shapes for a weight ``[N, K]``."""
+        blocks = -(-inputs // block_size)
+        return cls((outputs, blocks, block_size * bits // 8), (outputs, blocks))
+
+
+class BlockQuantizer:
+    """Packs one weight after the other."""
+
+    def __init__(self, *, bits: int, block_size: int) -> None:
+        self._bits = bits
+        self._block_size = block_size
+
+    @cached_property
+    def _kernel(self) -> Any:
+        from onnxruntime.quantization.matmul_nbits_quantizer import (
+            DefaultWeightOnlyQuantConfig,
+            DefaultWeightOnlyQuantizer,
+        )
+
+        config = DefaultWeightOnlyQuantConfig(
+            block_size=self._block_size, is_symmetric=True, bits=self._bits
+        )
+        return DefaultWeightOnlyQuantizer(config)
+
+    def pack(self, tensor: StoredTensor) -> tuple[Any, Any]:
+        """Return packed integers and scales of a linear weight ``[N, K]``; see ``PackedShape``."""
+        import numpy as np
+
+        weight: Any = np.empty(tensor.shape, dtype=np.float32)
+        flat, end = weight.reshape(-1), 0
+        for chunk in tensor.chunks():
+            piece = to_float32(chunk, tensor.dtype)
+            flat[end : end + len(piece)] = piece
+            end += len(piece)
+        # The kernel wants the operand of x @ W: [K, N].
+        packed, scale, _ = self._kernel.qbits_block_quant(np.ascontiguousarray(weight.T))
+        return packed, scale

@@ -1,0 +1,191 @@
+"""Ask the engines one request, or one batch of them, and write the answers to result.json.
+
+N texts and N images pair up; a single one is repeated to the size of the batch. A text that holds
+<image> is used as it is; any other is put into the model's own prompt.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from mmtrt.native.errors import NativeError, report
+from mmtrt.native.flags import add_directory, positive, stage_parser
+from mmtrt.native.hf_model import read_config
+from mmtrt.native.json_file import write_json
+from mmtrt.native.multimodal_session import Answers, MultimodalSession
+from mmtrt.native.progress import say
+from mmtrt.native.sampling import Sampling
+
+RESULT_FILE = "result.json"
+_SCHEMA = 1
+
+# *Chosen*: enough for a stable median, short enough for a demonstration.
+_PROFILED_RUNS = 10
+
+
+def run(
+    engine_dir: Path,
+    model_dir: Path,
+    output_dir: Path,
+    *,
+    texts: Sequence[str],
+    image_paths: Sequence[str],
+    batch_size: int | None,
+    max_new_tokens: int,
+    sampling: Sampling,
+    run_profiling: bool,
+) -> None:
+    """Answer a batch and write ``result.json``.
+
+    Raises:
+        NativeError: ART203, MDL201 or RUN2xx, if engines, model or request cannot be used.
+    """
+    read_config(model_dir)
+    texts, image_paths = pair_up(texts, image_paths, batch_size)
+    say(f"answering {len(texts)} requests with {len(image_paths)} images")
+    session = MultimodalSession(engine_dir, model_dir)
+
+    def answer() -> Answers:
+        return session.answer(texts, image_paths, max_new_tokens=max_new_tokens, sampling=sampling)
+
+    answers = answer()
+    timings = {**_timings(answers), "load_ms": round(session.engines.load_ms, 3)}
+    if run_profiling:
+        say(f"profiling: {_PROFILED_RUNS} more runs")
+        profiled = [_timings(answer()) for _ in range(_PROFILED_RUNS)]
+        for name in ("vision_ms", "prefill_ms", "decode_ms_per_token"):
+            timings[name] = round(median(run[name] for run in profiled), 3)
+        timings["profiled_runs"] = _PROFILED_RUNS
+    output_dir.mkdir(parents=True, exist_ok=True)
+    write_json(output_dir / RESULT_FILE, _result(answers, timings))
+    for one in answers.answers:
+        say(f"{one.image or 'no image'}: {one.text}")
+
+
+def pair_up(
+    texts: Sequence[str], image_paths: Sequence[str], batch_size: int | None
+) -> tuple[list[str], list[str]]:
+    """Return as many texts as images; a single one of either is repeated.
+
+    Raises:
+        NativeError: RUN211, if the counts cannot be paired.
+    """
+    counts = {"--input-text": len(texts), "--image-path": len(image_paths)}
+    batch = batch_size or max(counts.values())
+    for flag, count in counts.items():
+        if count > 1 and count != batch:
+            other = f"--batch-size is {batch}" if batch_size else f"there are {batch} requests"
+            raise NativeError(
+                f"{flag} has {count} values, {other}",
+                code="RUN211",
+                why="texts and images pair up one to one; only a single one is repeated",
+                fix=f"give {flag} once, or {batch} times",
+            )
+    repeated = [[*values] * (batch if len(values) == 1 else 1) for values in (texts, image_paths)]
+    return repeated[0], repeated[1]
+
+
+def _timings(answers: Answers) -> dict[str, Any]:
+    generation = answers.generation
+    return {
+        "vision_ms": round(answers.vision_ms, 3),
+        "prefill_ms": round(generation.prefill_ms, 3),
+        "decode_ms_per_token": round(fmean(generation.decode_ms or [0.0]), 3),
+        "new_tokens": sum(len(ids) for ids in generation.token_ids),
+    }
+
+
+def _result(answers: Answers, timings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "schema": _SCHEMA,
+        "requests": [
+            {
+                "prompt": one.prompt,
+                "images": [one.image] if one.image else [],
+                "text": one.text,
+                "token_ids": one.token_ids,
+                "finish_reason": one.finish_reason,
+            }
+            for one in answers.answers
+        ],
+        "timings": timings,
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the stage; see ``--help``."""
+    parser = stage_parser("run", __doc__)
+    add_directory(parser, "--engine-dir", "holds the engines as llm/ and vision/")
+    add_directory(parser, "--model-dir", "the model: tokenizer and image preprocessing")
+    add_directory(parser, "--output-dir", f"where {RESULT_FILE} is written")
+    parser.add_argument(
+        "--input-text", nargs="+", required=True, metavar="TEXT", help="one or more questions"
+    )
+    parser.add_argument(
+        "--image-path", nargs="+", default=[], metavar="FILE", help="one or more images"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="requests in the batch (default: as many as were given)",
+    )
+    parser.add_argument(
+        "--max-new-tokens",
+        type=positive,
+        default=32,
+        metavar="N",
+        help="most tokens of an answer (default 32)",
+    )
+    parser.add_argument(
+        "--top-k",
+        type=int,
+        default=1,
+        metavar="K",
+        help="sample among the K likeliest tokens; 1 is greedy (default), 0 is all",
+    )
+    parser.add_argument(
+        "--top-p",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="sample among the tokens that make up probability P; 0 is off",
+    )
+    parser.add_argument("--temperature", type=float, default=1.0, metavar="T")
+    parser.add_argument("--repetition-penalty", type=float, default=1.0, metavar="R")
+    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument(
+        "--run-profiling",
+        action="store_true",
+        help=f"time {_PROFILED_RUNS} more runs and report their medians",
+    )
+    flags = parser.parse_args(argv)
+    return report(lambda: _run(flags))  # fmt: skip
+
+
+def _run(flags: argparse.Namespace) -> None:
+    run(
+        flags.engine_dir,
+        flags.model_dir,
+        flags.output_dir,
+        texts=flags.input_text,
+        image_paths=flags.image_path,
+        batch_size=flags.batch_size,
+        max_new_tokens=flags.max_new_tokens,
+        sampling=Sampling(
+            top_k=flags.top_k,
+            top_p=flags.top_p,
+            temperature=flags.temperature,
+            repetition_penalty=flags.repetition_penalty,
+            seed=flags.seed,
+        ),
+        run_profiling=flags.run_profiling,
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,101 @@
+"""Text to token ids and back, with the model's own ``tokenizer.json`` and without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmtrt.native.errors import NativeError
+from mmtrt.native.json_file import read_json
+
+
+class PromptTokenizer:
+    """A tokenizer that knows the image placeholder and the ids of visual features."""
+
+    def __init__(self, model_dir: Path, *, image_token_id: int, placeholder: str) -> None:
+        """Load the tokenizer of a model directory.
+
+        Raises:
+            NativeError: RUN214, if there is none, or its image token is not the engine's.
+        """
+        self._tokenizer = _load(model_dir)
+        self._image_token_id = image_token_id
+        self._placeholder = placeholder
+        found = self._tokenizer.token_to_id(placeholder)
+        if found != image_token_id:
+            raise NativeError(
+                f"{model_dir}: {placeholder} is token {found}, the engine was built with "
+                f"{image_token_id}",
+                code="RUN214",
+                fix="give --model-dir the model that the engines were built from",
+            )
+
+    def encode(self, prompt: str, *, rows: int, vocab_size: int, first_row: int) -> list[int]:
+        """Return a prompt's ids; visual features are ``vocab_size + row of the prompt table``.
+
+        Args:
+            prompt: text with one placeholder for each image.
+            rows: visual features of one image.
+            vocab_size: ids from here on are rows.
+            first_row: row of the table where this prompt's features start.
+        """
+        ids = self.encode_text(prompt, rows=rows)
+        table = iter(range(first_row, first_row + len(ids)))
+        return [vocab_size + next(table) if id_ == self._image_token_id else id_ for id_ in ids]
+
+    def encode_text(self, prompt: str, *, rows: int) -> list[int]:
+        """Return the ids that the model's own processor gives: an image is its token, repeated."""
+        expanded = prompt.replace(self._placeholder, self._placeholder * rows)
+        return list(self._tokenizer.encode(expanded).ids)
+
+    def decode(self, ids: list[int]) -> str:
+        """Return the text of an answer, without special tokens and surrounding blanks."""
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
+
+def _load(model_dir: Path) -> Any:
+    from tokenizers import Tokenizer
+
+    path = model_dir / "tokenizer.json"
+    if not path.is_file():
+        raise NativeError(
+            f"{path}: no such file",
+            code="RUN214",
+            why="the native runtime reads fast tokenizers only",
+            fix="save the model's tokenizer with transformers: it then writes tokenizer.json",
+        )
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers has no narrower class for a bad file
+        raise NativeError(f"{path}: not a tokenizer: {error}", code="RUN214") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    _apply_settings(tokenizer, model_dir / "tokenizer_config.json")
+    return tokenizer
+
+
+def _apply_settings(tokenizer: Any, path: Path) -> None:
+    """Let ``add_bos_token`` and ``add_eos_token`` replace the file's template.
+
+    Source: transformers 5.23, TokenizersBackend.update_post_processor.
+    """
+    from tokenizers.processors import TemplateProcessing
+
+    settings = read_json(path, code="RUN214", what="tokenizer settings") if path.is_file() else {}
+    if not {"add_bos_token", "add_eos_token"} & settings.keys():
+        return
+    pieces = {name: _text(settings.get(f"{name}_token")) for name in ("bos", "eos")}
+    used = {
+        name: piece for name, piece in pieces.items() if piece and settings.get(f"add_{name}_token")
+    }
+    single = [used.get("bos"), "$A", used.get("eos")]
+    tokenizer.post_processor = TemplateProcessing(
+        single=[piece for piece in single if piece],
+        special_tokens=[(piece, tokenizer.token_to_id(piece)) for piece in used.values()],
+    )
+
+
+def _text(token: Any) -> str | None:
+    """Return a special token's text; files spell it as a string or as an object."""
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else None

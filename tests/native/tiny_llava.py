@@ -1,0 +1,123 @@
+"""Random LLaVAs of some 60,000 parameters with a tokenizer and an image processor of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+IMAGE_PX = 24
+PATCH_PX = 8
+ROWS = (IMAGE_PX // PATCH_PX) ** 2
+VOCAB = 320
+PROMPTS = (
+    "what colour is it?",
+    "is there a circle on the left, and is its background white?",
+    "name the shape.",
+)
+
+
+def make_model(directory: Path, *, seed: int = 0, **overrides: Any) -> Any:
+    """Write a complete model directory and return the torch model.
+
+    ``tied``, ``text_type``, ``strategy`` and ``layer`` choose variants; ``max_shard_size`` shards.
+    """
+    import torch
+    import transformers as tf
+
+    tied = overrides.get("tied", False)
+    text_class = {"llama": tf.LlamaConfig, "qwen2": tf.Qwen2Config, "mistral": tf.MistralConfig}
+    text = text_class[overrides.get("text_type", "llama")](
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=VOCAB,
+        tie_word_embeddings=tied,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+        initializer_range=0.3,
+        sliding_window=None,
+    )
+    vision = tf.CLIPVisionConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        image_size=IMAGE_PX,
+        patch_size=PATCH_PX,
+        projection_dim=32,
+    )
+    config = tf.LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_index=3,
+        image_seq_length=ROWS,
+        tie_word_embeddings=tied,
+        vision_feature_select_strategy=overrides.get("strategy", "default"),
+        vision_feature_layer=overrides.get("layer", -2),
+    )
+    torch.manual_seed(seed)
+    model = tf.LlavaForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        # Default initialisation gives nearly equal logits, which would hide wrong ones.
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, 0.25)
+            else:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    model.save_pretrained(directory, max_shard_size=overrides.get("max_shard_size", "1GB"))
+    make_processor(directory)
+    return model
+
+
+def make_processor(directory: Path) -> None:
+    """Write the tokenizer and the image processor."""
+    from transformers import CLIPImageProcessorPil, LlavaProcessor, PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=_byte_tokenizer(),
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+    )
+    images = CLIPImageProcessorPil(
+        size={"shortest_edge": IMAGE_PX}, crop_size={"height": IMAGE_PX, "width": IMAGE_PX}
+    )
+    LlavaProcessor(
+        images,
+        tokenizer,
+        patch_size=PATCH_PX,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+    ).save_pretrained(directory)
+
+
+def _byte_tokenizer() -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB,
+        special_tokens=["<pad>", "<s>", "</s>", "<image>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*PROMPTS, "USER: ASSISTANT:"] * 4, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    return tokenizer
+
+
+def make_image(path: Path, *, seed: int, size: tuple[int, int] = (40, 31)) -> Path:
+    """Write a random RGB image of ``size`` (width, height)."""
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
