@@ -37,10 +37,11 @@ exit status:
   1   it cannot be done as asked: no such file, no access, damaged weights, pickles, no space
   2   the command line cannot be understood
   75  the network failed; the same command may succeed later and fetches only the rest
+  130 interrupted; what has come in is kept
 
 examples:
   python -m mmtrt.tasks.download --output-dir out/llava --repo-id llava-hf/llava-1.5-7b-hf \\
-      --revision 6ceb2ed33cb8f107a781c431fe2e61574da69369 --include '*.json' '*.safetensors'
+      --revision COMMIT --include '*.json' '*.safetensors'
   python -m mmtrt.tasks.download --output-dir out/mine --local-dir ~/models/mine
 """
 

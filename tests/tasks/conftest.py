@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
 import os
 import subprocess
 import sys
@@ -58,6 +61,17 @@ class Stage:
         with self.start(name, *flags, **env) as process:
             stdout, stderr = process.communicate(timeout=60)
         return Ended(process.returncode, stdout, stderr)
+
+
+def call(name: str, *flags: object) -> Ended:
+    """Run a stage in this process: a tenth of a second sooner, for stages that ask no hub."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = importlib.import_module(f"mmtrt.tasks.{name}").main([str(f) for f in flags])
+        except SystemExit as exit_:  # argparse
+            status = int(str(exit_.code))
+    return Ended(status, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture

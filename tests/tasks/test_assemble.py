@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Stage, tree
+from .conftest import Stage, call, tree
 
 
 def make(root: Path, **files: str) -> Path:
@@ -42,72 +42,68 @@ def test_parts_share_inodes_with_their_sources(
     assert ended.stdout == "3 files of 2 parts linked\n"
 
 
-def test_directories_merge_but_files_do_not(
-    stage: Stage, tmp_path: Path, llm: Path, vision: Path
-) -> None:
+def test_directories_merge_but_files_do_not(tmp_path: Path, llm: Path, vision: Path) -> None:
     out = tmp_path / "out"
-    ended = stage.run(
-        "assemble", "--output-dir", out, "--part", f"a={llm}", "--part", f"a={vision}"
-    )
+    ended = call("assemble", "--output-dir", out, "--part", f"a={llm}", "--part", f"a={vision}")
     ended.failed("ART101")
     assert "two parts hold `a/engine`" in ended.stderr
     assert not out.exists()
     (vision / "engine").rename(vision / "other")
-    stage.run("assemble", "--output-dir", out, "--part", f"a={llm}", "--part", f"a={vision}").done()
+    call("assemble", "--output-dir", out, "--part", f"a={llm}", "--part", f"a={vision}").done()
     assert set(tree(out)) == {"a/engine", "a/other", "a/deep/er/config"}
 
 
 @pytest.mark.parametrize("names", [("x", "x/engine"), ("x/engine", "x")])
 def test_file_where_another_part_has_a_directory(
-    stage: Stage, tmp_path: Path, llm: Path, vision: Path, names: tuple[str, str]
+    tmp_path: Path, llm: Path, vision: Path, names: tuple[str, str]
 ) -> None:
     parts = ("--part", f"{names[0]}={llm}", "--part", f"{names[1]}={vision}")
-    stage.run("assemble", "--output-dir", tmp_path / "out", *parts).failed("ART101")
+    call("assemble", "--output-dir", tmp_path / "out", *parts).failed("ART101")
     assert not (tmp_path / "out").exists()
 
 
 def test_other_file_system_gets_relative_links(
-    stage: Stage, tmp_path: Path, llm: Path, other_file_system: Path
+    tmp_path: Path, llm: Path, other_file_system: Path
 ) -> None:
     out = other_file_system / "out"
-    stage.run("assemble", "--output-dir", out, "--part", f"llm={llm}").done()
+    call("assemble", "--output-dir", out, "--part", f"llm={llm}").done()
     link = out / "llm" / "deep" / "er" / "config"
     assert not link.readlink().is_absolute()
     assert link.resolve() == (llm / "deep" / "er" / "config").resolve()
     assert tree(out) == {f"llm/{name}": content for name, content in tree(llm).items()}
 
 
-def test_links_lead_where_they_did(stage: Stage, tmp_path: Path, llm: Path) -> None:
+def test_links_lead_where_they_did(tmp_path: Path, llm: Path) -> None:
     (llm / "deep" / "up").symlink_to("../engine")
     (llm / "out").symlink_to("../vision-elsewhere")
     make(tmp_path / "vision-elsewhere", a="1")
-    stage.run("assemble", "--output-dir", tmp_path / "o", "--part", f"llm={llm}").done()
+    call("assemble", "--output-dir", tmp_path / "o", "--part", f"llm={llm}").done()
     assert (tmp_path / "o/llm/deep/up").readlink() == Path("../engine")
     assert (tmp_path / "o/llm/out").readlink() == tmp_path / "vision-elsewhere"
     (llm / "gone").symlink_to("nowhere")
-    stage.run("assemble", "--output-dir", tmp_path / "p", "--part", f"llm={llm}").failed("ART106")
+    call("assemble", "--output-dir", tmp_path / "p", "--part", f"llm={llm}").failed("ART106")
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty"])
-def test_part_without_files(stage: Stage, tmp_path: Path, kind: str) -> None:
+def test_part_without_files(tmp_path: Path, kind: str) -> None:
     if kind == "empty":
         (tmp_path / "none").mkdir()
     flags = ("--output-dir", tmp_path / "out", "--part", f"llm={tmp_path / 'none'}")
-    ended = stage.run("assemble", *flags).failed("ART107")
+    ended = call("assemble", *flags).failed("ART107")
     assert f"is {kind}" in ended.stderr
 
 
 @pytest.mark.parametrize("part", ["llm", "=x", "llm=", "../llm=x", "/llm=x", "a/../../b=x", ".=x"])
-def test_malformed_part_exits_2(stage: Stage, tmp_path: Path, part: str) -> None:
-    ended = stage.run("assemble", "--output-dir", tmp_path / "out", f"--part={part}")
+def test_malformed_part_exits_2(tmp_path: Path, part: str) -> None:
+    ended = call("assemble", "--output-dir", tmp_path / "out", f"--part={part}")
     assert ended.status == 2
     assert "argument --part" in ended.stderr
 
 
-def test_hostile_names(stage: Stage, tmp_path: Path, hostile: str) -> None:
+def test_hostile_names(tmp_path: Path, hostile: str) -> None:
     source = tmp_path / hostile
     source.mkdir()
     (source / hostile).write_text("x")
     out = tmp_path / "out" / hostile
-    stage.run("assemble", "--output-dir", out, f"--part={hostile}={source}").done()
+    call("assemble", "--output-dir", out, f"--part={hostile}={source}").done()
     assert (out / hostile / hostile).read_text() == "x"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import HOSTILE, Stage, tree
+from .conftest import HOSTILE, Stage, call, tree
 from .hub_server import SIGNATURE, Hub, Mishap, Repo, index_of, pointer_to, safetensors
 
 MIB = 1 << 20
@@ -419,64 +419,62 @@ def local(tmp_path: Path) -> Path:
     return root
 
 
-def test_local_directory_is_linked(stage: Stage, local: Path, out: Path) -> None:
-    ended = stage.run("download", "--output-dir", out, "--local-dir", local).done()
+def test_local_directory_is_linked(local: Path, out: Path) -> None:
+    ended = call("download", "--output-dir", out, "--local-dir", local).done()
     assert tree(out) == {**MODEL, "sub/a.json": b"{}"}
     for path in (p for p in out.rglob("*") if not p.is_dir()):
         assert path.readlink() == (local / path.relative_to(out)).resolve()
     assert ended.stderr == ""
 
 
-def test_local_links_are_followed_to_the_end(stage: Stage, local: Path, out: Path) -> None:
+def test_local_links_are_followed_to_the_end(local: Path, out: Path) -> None:
     (local / "model.safetensors").rename(local.parent / "blob")
     (local / "model.safetensors").symlink_to("../blob")
     (local / "loop").symlink_to(".")
-    stage.run("download", "--output-dir", out, "--local-dir", local).done()
+    call("download", "--output-dir", out, "--local-dir", local).done()
     assert (out / "model.safetensors").readlink() == (local.parent / "blob").resolve()
     assert not (out / "loop").exists()
 
 
-def test_local_patterns_and_pickles(stage: Stage, local: Path, out: Path) -> None:
+def test_local_patterns_and_pickles(local: Path, out: Path) -> None:
     (local / "old.pt").write_bytes(b"x")
     flags = ("--local-dir", local, "--include", "*.safetensors", "*.pt", "*.json")
-    ended = stage.run("download", "--output-dir", out, *flags, "--exclude", "sub/*").done()
+    ended = call("download", "--output-dir", out, *flags, "--exclude", "sub/*").done()
     assert set(tree(out)) == {"model.safetensors", "config.json"}
     assert "`old.pt`" in ended.stderr
 
 
-def test_local_output_inside_the_directory_is_left_out(stage: Stage, local: Path) -> None:
+def test_local_output_inside_the_directory_is_left_out(local: Path) -> None:
     for _ in range(2):
-        stage.run("download", "--output-dir", local / "out", "--local-dir", local).done()
+        call("download", "--output-dir", local / "out", "--local-dir", local).done()
     assert set(tree(local / "out")) == {*MODEL, "sub/a.json"}
 
 
 @pytest.mark.parametrize("make", [True, False])
-def test_missing_or_empty_local_directory(
-    stage: Stage, tmp_path: Path, out: Path, make: bool
-) -> None:
+def test_missing_or_empty_local_directory(tmp_path: Path, out: Path, make: bool) -> None:
     if make:
         (tmp_path / "none" / ".git").mkdir(parents=True)
         (tmp_path / "none" / ".git" / "HEAD").write_text("x")
-    stage.run("download", "--output-dir", out, "--local-dir", tmp_path / "none").failed("MDL118")
+    call("download", "--output-dir", out, "--local-dir", tmp_path / "none").failed("MDL118")
 
 
-def test_local_lfs_pointer(stage: Stage, local: Path, out: Path) -> None:
+def test_local_lfs_pointer(local: Path, out: Path) -> None:
     (local / "model.safetensors").write_bytes(pointer_to(WEIGHTS))
-    ended = stage.run("download", "--output-dir", out, "--local-dir", local).failed("MDL115")
+    ended = call("download", "--output-dir", out, "--local-dir", local).failed("MDL115")
     assert "git lfs pull" in ended.stderr
     assert not out.exists()
 
 
-def test_local_broken_link(stage: Stage, local: Path, out: Path) -> None:
+def test_local_broken_link(local: Path, out: Path) -> None:
     (local / "gone.json").symlink_to("nowhere")
-    stage.run("download", "--output-dir", out, "--local-dir", local).failed("ART106")
+    call("download", "--output-dir", out, "--local-dir", local).failed("ART106")
 
 
-def test_local_hostile_names(stage: Stage, tmp_path: Path, hostile: str) -> None:
+def test_local_hostile_names(tmp_path: Path, hostile: str) -> None:
     root = tmp_path / hostile
     root.mkdir()
     (root / f"{hostile}.json").write_bytes(CONFIG)
-    stage.run("download", "--output-dir", tmp_path / "out", "--local-dir", root).done()
+    call("download", "--output-dir", tmp_path / "out", "--local-dir", root).done()
     assert tree(tmp_path / "out") == {f"{hostile}.json": CONFIG}
 
 
@@ -492,8 +490,8 @@ def test_local_hostile_names(stage: Stage, tmp_path: Path, hostile: str) -> None
         ("--local-dir", "x", "--repo-id", "a/b"),
     ],
 )
-def test_usage_errors_exit_2(stage: Stage, flags: tuple[str, ...]) -> None:
-    ended = stage.run("download", "--output-dir", "x", *flags)
+def test_usage_errors_exit_2(flags: tuple[str, ...]) -> None:
+    ended = call("download", "--output-dir", "x", *flags)
     assert ended.status == 2
     assert "usage: python -m mmtrt.tasks.download" in ended.stderr
 

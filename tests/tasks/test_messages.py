@@ -33,10 +33,10 @@ def test_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:
     assert raising(TemporaryError("no", code="NET101")) == 75
     assert raising(KeyboardInterrupt()) == 130
     assert raising(OSError(errno.ENOSPC, "No space left on device", "/disk")) == 1
-    assert raising(PermissionError(errno.EACCES, "Permission denied", "/root/x")) == 1
+    assert raising(PermissionError(errno.EACCES, "Permission denied", "/etc/x")) == 1
     shown = capsys.readouterr().err
     assert "error[ART105]: the disk is full `/disk`" in shown
-    assert "error[ART106]: cannot read or write `/root/x`" in shown
+    assert "error[ART106]: cannot read or write `/etc/x`" in shown
 
 
 def test_our_own_mistakes_keep_their_traceback() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Stage, tree
+from .conftest import Stage, call, tree
 
 FILES = {
     "visual.py": b"import xops\nx = 1\n",
@@ -46,7 +46,7 @@ def test_other_files_are_linked_and_the_source_stays(stage: Stage, model: Path, 
 
 
 def test_links_stay_links_and_a_patched_link_becomes_a_file(
-    stage: Stage, model: Path, out: Path, tmp_path: Path
+    model: Path, out: Path, tmp_path: Path
 ) -> None:
     user = tmp_path / "user"
     model.rename(user)
@@ -55,7 +55,7 @@ def test_links_stay_links_and_a_patched_link_becomes_a_file(
         (model / name).symlink_to(user / name)
     (model / "same.py").symlink_to("visual.py")
     (model / "near.py").symlink_to("../user/visual.py")
-    stage.run("patch", *flags(model, out, EDIT)).done()
+    call("patch", *flags(model, out, EDIT)).done()
     assert (out / "model.safetensors").readlink() == user / "model.safetensors"
     assert (out / "same.py").readlink() == Path("visual.py")
     assert (out / "near.py").readlink() == user / "visual.py"
@@ -64,59 +64,57 @@ def test_links_stay_links_and_a_patched_link_becomes_a_file(
     assert tree(user) == FILES
 
 
-def test_all_files_that_do_not_fit_are_told_and_nothing_is_written(
-    stage: Stage, model: Path, out: Path
-) -> None:
+def test_all_files_that_do_not_fit_are_told_and_nothing_is_written(model: Path, out: Path) -> None:
     wrong = {"file": "sub/a b.py", "before": "b\n", "after": "c\n"}
     gone = {"file": "gone.py", "before": "b\n", "after": "c\n"}
-    ended = stage.run("patch", *flags(model, out, EDIT, wrong, gone)).failed("ART102")
+    ended = call("patch", *flags(model, out, EDIT, wrong, gone)).failed("ART102")
     assert "error[ART107]: there is no file `gone.py` to patch" in ended.stderr
     assert "  expected:\n    | b\n" in ended.stderr
     assert not out.exists()
 
 
-def test_patched_output_is_refused_as_source(stage: Stage, model: Path, out: Path) -> None:
+def test_patched_output_is_refused_as_source(model: Path, out: Path) -> None:
     edit = EDIT | {"after": "import math\n"}
-    stage.run("patch", *flags(model, out, edit)).done()
-    ended = stage.run("patch", *flags(out, out.parent / "again", edit)).failed("ART108")
+    call("patch", *flags(model, out, edit)).done()
+    ended = call("patch", *flags(out, out.parent / "again", edit)).failed("ART108")
     assert "carries this edit already" in ended.stderr
 
 
 def test_directory_that_is_a_link_is_not_written_through(
-    stage: Stage, model: Path, out: Path, tmp_path: Path
+    model: Path, out: Path, tmp_path: Path
 ) -> None:
     (model / "sub").rename(tmp_path / "elsewhere")
     (model / "sub").symlink_to(tmp_path / "elsewhere")
     edit = {"file": "sub/a b.py", "before": "a\n", "after": "b\n"}
-    stage.run("patch", *flags(model, out, edit)).failed("ART104")
+    call("patch", *flags(model, out, edit)).failed("ART104")
     assert (tmp_path / "elsewhere" / "a b.py").read_bytes() == b"a\n"
 
 
 @pytest.mark.parametrize("name", ["../user.py", "/etc/hosts"])
-def test_file_outside_is_refused(stage: Stage, model: Path, out: Path, name: str) -> None:
-    stage.run("patch", *flags(model, out, EDIT | {"file": name})).failed("ART104")
+def test_file_outside_is_refused(model: Path, out: Path, name: str) -> None:
+    call("patch", *flags(model, out, EDIT | {"file": name})).failed("ART104")
 
 
-def test_missing_source(stage: Stage, tmp_path: Path, out: Path) -> None:
-    stage.run("patch", *flags(tmp_path / "none", out, EDIT)).failed("ART107")
+def test_missing_source(tmp_path: Path, out: Path) -> None:
+    call("patch", *flags(tmp_path / "none", out, EDIT)).failed("ART107")
 
 
-def test_output_inside_the_source_is_refused(stage: Stage, model: Path) -> None:
-    stage.run("patch", *flags(model, model / "out", EDIT)).failed("ART104")
+def test_output_inside_the_source_is_refused(model: Path) -> None:
+    call("patch", *flags(model, model / "out", EDIT)).failed("ART104")
 
 
-def test_occupied_output_is_refused(stage: Stage, model: Path, out: Path) -> None:
+def test_occupied_output_is_refused(model: Path, out: Path) -> None:
     out.mkdir(parents=True)
     (out / "visual.py").write_text("mine")
-    stage.run("patch", *flags(model, out, EDIT)).failed("ART101")
+    call("patch", *flags(model, out, EDIT)).failed("ART101")
     assert (out / "visual.py").read_text() == "mine"
 
 
-def test_hostile_names(stage: Stage, model: Path, out: Path, hostile: str) -> None:
+def test_hostile_names(model: Path, out: Path, hostile: str) -> None:
     (model / hostile).mkdir()
     (model / hostile / f"{hostile}.py").write_text("old\n")
     edit = {"file": f"{hostile}/{hostile}.py", "before": "old", "after": "new"}
-    stage.run("patch", *flags(model, out / hostile, edit)).done()
+    call("patch", *flags(model, out / hostile, edit)).done()
     assert (out / hostile / hostile / f"{hostile}.py").read_text() == "new\n"
 
 
