@@ -103,7 +103,7 @@ def test_batch_of_two_prompts_and_pictures(home):
     done = mmtrt(
         *TINY,
         "run.batch_size=2",
-        "run.prompt=[What color is the shape?,What is the background?]",
+        "run.prompt=[What colour is the shape?,What colour is the background?]",
         "--json",
         cwd=home,
     )

@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import hashlib
 import json
+import os
 import platform
 import resource
 import sys
@@ -166,6 +167,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "rss_mib": round(_peak_rss_mib(), 1),
         "threads": options.threads,
         "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        # Above the number of threads, others were using the machine and the seconds flatter nobody.
+        "load_average": round(os.getloadavg()[1], 1),
     }
     (options.out / "metrics.json").write_text(
         json.dumps(metrics, indent=2) + "\n", encoding="utf-8"

@@ -204,6 +204,10 @@ class DigestMemo:
             if connection is not None and self._connected_in == os.getpid():
                 connection.close()
 
+    def __del__(self) -> None:
+        if self._connection is not None and self._connected_in == os.getpid():
+            self._connection.close()
+
     def _read(self, place: tuple[int, int]) -> tuple[int, int, str] | None:
         found: list[tuple[int, int, str]] = []
         with self._lock:
@@ -223,7 +227,7 @@ class DigestMemo:
         """Return whether there is a connection of this process, after trying to make one."""
         if self._connection is not None and self._connected_in == os.getpid():
             return True
-        self._connection = None  # a fork must not touch its parent's
+        self._connection = None  # a fork must not use its parent's
         if self._path is None:
             return False
         if not self._path.parent.is_dir():
@@ -236,7 +240,7 @@ class DigestMemo:
         try:
             self._connection, self._connected_in = (
                 sqlite3.connect(
-                    self._path, timeout=2.0, isolation_level=None, check_same_thread=False
+                    self._path, timeout=1.0, isolation_level=None, check_same_thread=False
                 ),
                 os.getpid(),
             )
@@ -265,7 +269,7 @@ class DigestMemo:
             if connection.in_transaction:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
-            if "locked" in str(error) or "readonly" in str(error):
+            if "readonly" in str(error):
                 return
             with suppress(sqlite3.Error):
                 connection.close()

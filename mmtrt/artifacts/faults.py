@@ -13,7 +13,7 @@ from mmtrt.errors import ArtifactError
 _ELSEWHERE = "set paths.store to a directory on another disk"
 _ROOMIER = f"free some space (mmtrt cache gc), or {_ELSEWHERE}"
 
-_KNOWN = {
+_KNOWN: dict[int, tuple[str, str | None, str | None]] = {
     errno.ENOSPC: ("ART150", "the disk is full", _ROOMIER),
     errno.EDQUOT: ("ART150", "the disk quota of this user is used up", _ROOMIER),
     errno.EFBIG: (
@@ -36,9 +36,16 @@ _KNOWN = {
         "this user may not do that there",
         "correct the owner or flags of the file, or set paths.store to a directory of your own",
     ),
+    errno.EXDEV: (
+        "ART154",
+        "moving into place is one step only within a file system",
+        "keep the whole store on one disk: no mounts or links to other disks inside it",
+    ),
     errno.ENOLCK: ("ART155", "the file system has no file locks", _ELSEWHERE),
     errno.ENOTSUP: ("ART155", "the file system cannot do that", _ELSEWHERE),
 }
+
+_OTHER: tuple[str, str | None, str | None] = ("ART154", None, None)
 
 
 def explain(error: OSError, doing: str, path: str | os.PathLike[str]) -> ArtifactError:
@@ -51,7 +58,7 @@ def explain(error: OSError, doing: str, path: str | os.PathLike[str]) -> Artifac
     """
     place = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else path
     text = error.strerror or str(error)
-    code, why, fix = _KNOWN.get(error.errno or 0, ("ART154", None, None))
+    code, why, fix = _KNOWN.get(error.errno or 0, _OTHER)
     if error.errno == errno.ENOSPC:
         why = _free_space(os.fspath(place)) or why
     return ArtifactError(

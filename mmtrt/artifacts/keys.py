@@ -40,13 +40,18 @@ def canonical(value: Any) -> str:
         ArtifactError: ART143, naming the place.
     """
     _check(value, "")
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return _dump(value)
 
 
 def _hash(tag: str, value: Any) -> str:
-    return hashlib.sha256(canonical([tag, value]).encode("utf-8")).hexdigest()
+    _check(value, "")
+    return hashlib.sha256(_dump([tag, value]).encode("utf-8")).hexdigest()
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
 
 
 def _check(value: Any, at: str) -> None:

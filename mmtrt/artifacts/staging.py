@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -155,6 +156,24 @@ def move_aside(root: Path, place: Path) -> Path | None:
     except FileNotFoundError:
         return None
     return aside
+
+
+def discard_aside(aside: Path | None) -> None:
+    """Delete what was moved aside; what cannot be deleted is left for a sweep."""
+    if aside is not None:
+        with suppress(OSError):
+            remove_tree(aside)
+
+
+def rename_new(directory: Path, place: Path) -> bool:
+    """Rename unless something is at the new place."""
+    try:
+        directory.rename(place)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            return False
+        raise
+    return True
 
 
 def dead(root: Path) -> Iterator[Path]:

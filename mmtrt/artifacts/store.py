@@ -6,34 +6,31 @@ verifying, accounting) is imported when it is asked for.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from mmtrt.artifacts import layout
-from mmtrt.artifacts.atomic import remove_tree, sync_all
-from mmtrt.artifacts.faults import explain, explained, quoted
-from mmtrt.artifacts.keys import key_of
+from mmtrt.artifacts.atomic import remove_tree
+from mmtrt.artifacts.faults import explained, quoted
 from mmtrt.artifacts.layout import Logs
 from mmtrt.artifacts.locks import Hold, KeyLock, remove_if_free, take
-from mmtrt.artifacts.manifest import (
-    Manifest,
-    first_difference,
-    now_utc,
-    presentable,
-    tree_digest,
+from mmtrt.artifacts.lookup import Artifact, Damaged, Hit, Lookup, Miss, look_up, open_artifact
+from mmtrt.artifacts.manifest import now_utc, presentable, tree_digest
+from mmtrt.artifacts.staging import (
+    Staging,
+    discard_aside,
+    move_aside,
+    rename_new,
+    write_json,
 )
-from mmtrt.artifacts.staging import Staging, move_aside, write_json
 from mmtrt.artifacts.staging import sweep as sweep_staging
-from mmtrt.errors import ArtifactCorrupt, ArtifactError
+from mmtrt.errors import ArtifactError
 
 if TYPE_CHECKING:
     from mmtrt.artifacts.digest import DigestMemo
-    from mmtrt.artifacts.outputs import Output
     from mmtrt.artifacts.usage import Removal, Usage
     from mmtrt.artifacts.verify import Problem
 
@@ -48,60 +45,6 @@ __all__ = [
     "Staging",
     "Store",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """The kept output of a stage."""
-
-    kind: str
-    key: str
-    directory: Path
-    manifest: Manifest
-
-    @property
-    def path(self) -> Path:
-        """The output itself: a directory with the model's name."""
-        return self.directory / self.manifest.name
-
-    @property
-    def logs(self) -> Logs:
-        """What its command was and printed."""
-        return Logs(self.directory)
-
-    def digest(self, under: str = "") -> str:
-        """Return the digest of a directory or file of the output; see ``tree_digest``.
-
-        Raises:
-            ArtifactError: ART142, if nothing is there.
-        """
-        if not under:
-            return self.manifest.digest
-        return tree_digest(self.manifest.files, under)
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """The output is there, complete and as recorded."""
-
-    artifact: Artifact
-
-
-@dataclass(frozen=True, slots=True)
-class Miss:
-    """Nothing is there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Damaged:
-    """Something is there that cannot be used; publishing the key replaces it."""
-
-    path: Path
-    """The file that is wrong."""
-    problem: str
-
-
-Lookup: TypeAlias = Hit | Miss | Damaged
 
 
 class Store:
@@ -145,30 +88,7 @@ class Store:
                 none; ART15x, if the store cannot be read.
         """
         layout.require_place(kind, key)
-        directory = f"{self._base}/{kind}/{key}"
-        where = f"{directory}/{layout.MANIFEST}"
-        try:
-            content = _read(where)
-        except (FileNotFoundError, NotADirectoryError):
-            if not os.path.lexists(directory):
-                return Miss()
-            return Damaged(Path(where), f"{layout.MANIFEST} is missing")
-        except OSError as error:
-            raise explain(error, "read", where) from error
-        try:
-            manifest = Manifest.from_json(content, where)
-        except ArtifactCorrupt as error:
-            return Damaged(Path(where), f"{layout.MANIFEST} is garbled: {error.why}")
-        if (manifest.kind, manifest.key) != (kind, key):
-            return Damaged(Path(where), f"{layout.MANIFEST} is that of another artifact")
-        base = f"{directory}/{manifest.name}"
-        try:
-            difference = first_difference(base, manifest.files)
-        except OSError as error:
-            raise explain(error, "read", base) from error
-        if difference is not None:
-            return Damaged(Path(base, difference[0]), difference[1])
-        return Hit(Artifact(kind, key, Path(directory), manifest))
+        return look_up(f"{self._base}/{kind}/{key}", kind, key)
 
     def local_digest(
         self, path: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()
@@ -276,44 +196,23 @@ class Store:
                 output that cannot be kept; ART150 to ART154, if the disk is full or the like;
                 ART166, if the staging directory is gone.
         """
-        staging.require_open()
-        kind, key = staging.kind, staging.key
-        if key_of(key_document) != key:
-            raise ArtifactError(
-                f"{key} is not the key of the document",
-                code="ART144",
-                why="an artifact could never be verified under it",
-            )
-        final = self.root / kind / key
-        if not replaces and isinstance(found := self.find(kind, key), Hit):
-            staging.discard()
-            return found.artifact
-        from mmtrt.artifacts.outputs import seal
+        from mmtrt.artifacts.publish import publish
 
-        with explained("store", staging.directory):
-            staging.clear(keep=layout.LOGS | {staging.name})
-            write_json(staging.command, command)
-            output = seal(staging.path, final / staging.name, self.memo)
-            manifest = Manifest(
-                kind=kind,
-                key=key,
-                name=staging.name,
-                stage=stage,
-                key_document=presentable(key_document),
-                digest=tree_digest(output.entries),
-                files=output.entries,
-                command=presentable(dict(command)),
-                host=presentable(dict(host)),
-                created=created or now_utc(),
-                seconds=float(seconds),
-                peak_rss_bytes=peak_rss_bytes,
-                backend=backend,
-                fake=fake,
-            )
-            manifest = self._settle(staging, manifest, output)
-            self.memo.flush()
-            existing = self._move_in(staging, final, replaces)
-        return existing or Artifact(kind, key, final, manifest)
+        return publish(
+            self.root,
+            staging,
+            self.memo,
+            replaces,
+            stage=stage,
+            key_document=key_document,
+            command=presentable(dict(command)),
+            host=presentable(dict(host)),
+            created=created or now_utc(),
+            seconds=float(seconds),
+            peak_rss_bytes=peak_rss_bytes,
+            backend=backend,
+            fake=fake,
+        )
 
     def abandon(self, staging: Staging, keep_logs: Mapping[str, Any] | None = None) -> Path | None:
         """Give a staging directory up; does nothing if it was published or abandoned before.
@@ -336,7 +235,8 @@ class Store:
             staging.clear(keep=layout.LOGS)
             write_json(staging.directory / layout.EXIT, keep_logs)
             kept.parent.mkdir(exist_ok=True)
-            self._swap_in(staging.directory, kept)
+            while not rename_new(staging.directory, kept):
+                discard_aside(move_aside(self.root, kept))
         except (OSError, ArtifactError):  # the failure itself is what the user must see
             staging.discard()
             return None
@@ -400,16 +300,7 @@ class Store:
             ArtifactError: ART140, ART153 or ART154, if it cannot be read.
             ArtifactCorrupt: ART141, if there is no manifest, or not its own.
         """
-        kind, key = directory.parent.name, directory.name
-        manifest = Manifest.read(directory / layout.MANIFEST)
-        if (manifest.kind, manifest.key) != (kind, key):
-            raise ArtifactCorrupt(
-                "the manifest is that of another artifact",
-                code="ART141",
-                at=quoted(str(directory)),
-                why=f"it says {manifest.kind}/{manifest.key}",
-            )
-        return Artifact(kind, key, directory, manifest)
+        return open_artifact(directory)
 
     def mark_used(self, artifact: Artifact) -> None:
         """Note that a run takes the artifact, so that ``gc`` keeps it longer; never fails."""
@@ -504,76 +395,6 @@ class Store:
         from mmtrt.artifacts.verify import verify
 
         return verify(self, kind, jobs)
-
-    def _settle(self, staging: Staging, manifest: Manifest, output: Output) -> Manifest:
-        """Write the manifest and bring all to the disk; once more if a file's time moved.
-
-        Network file systems may correct a time when the data reaches the server.
-        """
-        from mmtrt.artifacts.outputs import seal, settle
-
-        final = self.root / staging.kind / staging.key / staging.name
-        for is_last in (False, True):
-            manifest.write(staging.manifest, sync=False)
-            try:
-                settle(staging.path, output, (staging.manifest, staging.directory))
-                break
-            except ArtifactError as error:
-                if is_last or error.code != "ART165":
-                    raise
-            output = seal(staging.path, final, self.memo)
-            manifest = replace(manifest, files=output.entries, digest=tree_digest(output.entries))
-        return manifest
-
-    def _move_in(self, staging: Staging, final: Path, replaces: bool) -> Artifact | None:
-        """Put a staging directory in place; return the artifact that was there if it is kept."""
-        kind_directory = final.parent
-        is_first = not kind_directory.exists()
-        kind_directory.mkdir(parents=True, exist_ok=True)
-        aside = None
-        while not _rename(staging.directory, final):
-            found = self.find(staging.kind, staging.key)
-            if isinstance(found, Hit) and not replaces:
-                staging.discard()
-                return found.artifact
-            aside = move_aside(self.root, final)
-            replaces = False  # one that appears from now on is as good as ours
-        staging.moved_to(final)
-        sync_all([os.fspath(kind_directory), *([self._base] if is_first else [])])
-        if aside is not None:
-            with suppress(OSError):
-                remove_tree(aside)
-        return None
-
-    def _swap_in(self, directory: Path, place: Path) -> None:
-        while not _rename(directory, place):
-            aside = move_aside(self.root, place)
-            if aside is not None:
-                remove_tree(aside)
-
-
-def _rename(directory: Path, place: Path) -> bool:
-    """Rename unless something is at the new place."""
-    try:
-        directory.rename(place)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            return False
-        raise
-    return True
-
-
-def _read(path: str) -> bytes:
-    # A third of the time of Path.read_bytes, for what every stage of every plan does.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        size = os.fstat(descriptor).st_size
-        content = os.read(descriptor, size + 1)
-        while more := os.read(descriptor, 1 << 20):
-            content += more
-    finally:
-        os.close(descriptor)
-    return content
 
 
 def _listed(directory: Path) -> list[Path]:

@@ -90,7 +90,7 @@ def _scan_directory(
         for entry in entries:
             path = f"{prefix}{entry.name}"
             is_link = entry.is_symlink()
-            is_directory = entry.is_dir()
+            is_directory = _is_directory(entry)
             if not is_directory and wants is not None and not wants(path):
                 continue
             _require_utf8(entry.path, entry.name)
@@ -103,6 +103,13 @@ def _scan_directory(
             _require_regular(entry.path, status)
             tree.files.append(Leaf(path, entry.path, status, is_linked or is_link))
     return inner
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
 
 
 def _stat(location: str, is_link: bool) -> os.stat_result:

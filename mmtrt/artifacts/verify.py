@@ -48,9 +48,7 @@ def verify(store: Store, kind: str | None = None, jobs: int | None = None) -> It
     """
     hasher = _Hasher()
     for directory in store.directories(kind):
-        problems = _check(store, directory, hasher, jobs or FILE_THREADS)
-        if os.path.lexists(directory):
-            yield from problems
+        yield from _check_at_rest(store, directory, hasher, jobs or FILE_THREADS)
     if kind is None:
         yield from _leftovers(store.root)
 
@@ -66,6 +64,23 @@ class _Hasher:
         if inode not in self._known:
             self._known[inode] = hash_file(location)
         return self._known[inode]
+
+
+def _check_at_rest(store: Store, directory: Path, hasher: _Hasher, jobs: int) -> list[Problem]:
+    """Check an artifact; again if it was replaced meanwhile, and not if it was removed."""
+    while True:
+        before = _inode(directory)
+        problems = _check(store, directory, hasher, jobs) if before else []
+        if not problems or before == _inode(directory):
+            return problems
+
+
+def _inode(directory: Path) -> tuple[int, int] | None:
+    try:
+        status = directory.lstat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_ctime_ns
 
 
 def _check(store: Store, directory: Path, hasher: _Hasher, jobs: int) -> list[Problem]:
@@ -121,10 +136,10 @@ def _fault(location: str, entry: FileEntry, hasher: _Hasher) -> tuple[str, str] 
 def _strangers(artifact: Artifact) -> Iterator[Problem]:
     """Yield what lies in an artifact and is not in its manifest."""
     kind, key = artifact.kind, artifact.key
-    for name in sorted(os.listdir(artifact.directory)):  # noqa: PTH208 - names are all it takes
-        if name not in _BESIDE and name != artifact.manifest.name:
-            text = f"{quoted(name)} does not belong to the artifact"
-            yield Problem("ART175", artifact.directory / name, text, "info", kind, key)
+    for place in _listed(artifact.directory):
+        if place.name not in _BESIDE and place.name != artifact.manifest.name:
+            text = f"{quoted(place.name)} does not belong to the artifact"
+            yield Problem("ART175", place, text, "info", kind, key)
     listed = {entry.path for entry in artifact.manifest.files}
     for folder, directories, files in os.walk(artifact.path):
         directories.sort()

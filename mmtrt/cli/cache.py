@@ -190,9 +190,9 @@ def _gc(root: Path, arguments: Arguments) -> int:
         columns = ("ACTION", "KIND", "KEY", "MODEL", "SIZE", "WHY")
         write_table(sys.stdout, columns, table, right="SIZE")
     count = sum(row.action != "kept" for row in removals)
-    verb = "would be removed" if dry else "removed"
-    note = f", {len(keep)} in use" if keep else ""
-    print(f"{count} {verb}, {size_text(freed)} freed{note}", file=sys.stderr)
+    verbs = ("would be removed", "would be freed") if dry else ("removed", "freed")
+    note = f"; {len(keep)} in use are kept" if keep else ""
+    print(f"{count} {verbs[0]}, {size_text(freed)} {verbs[1]}{note}", file=sys.stderr)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from mmtrt.artifacts.layout import STDERR, STDOUT
 from mmtrt.cli.arguments import parse
+from mmtrt.config.root import display
 from mmtrt.errors import UsageError
 from mmtrt.report.collect import Report, StageRow, collect
 from mmtrt.report.places import place
@@ -83,7 +85,7 @@ def _print_table(report: Report) -> None:
             row.id,
             row.status,
             "" if row.seconds is None else duration_text(row.seconds),
-            row.logs[-1] if row.logs else "-",
+            display(Path(row.logs[-1])) if row.logs else "-",
         )
         for row in report.stages
     ]
@@ -123,20 +125,32 @@ def _print_log(row: StageRow) -> None:
 def _follow(run: Path, row: StageRow) -> None:
     """Print both logs as they grow, until the record says that the stage has ended."""
     printed = {STDOUT: 0, STDERR: 0}
+    decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in printed}
+    seen = "running"
     while True:
         # Looked at before the files, so that nothing written before the end is missed.
         current = collect(run).stage(row.id)
         for log in current.logs if current is not None else ():
             path = Path(log)
-            with path.open("rb") as file:
-                file.seek(printed[path.name])
-                chunk = file.read()
+            chunk = _grown(path, printed[path.name])
             printed[path.name] += len(chunk)
-            sys.stdout.write(chunk.decode("utf-8", "replace"))
+            sys.stdout.write(decoders[path.name].decode(chunk))
         sys.stdout.flush()
-        if current is None or current.status != "running":
+        before, seen = seen, current.status if current is not None else "gone"
+        # While an output moves to its place, its lock is gone and its end not yet told.
+        if seen not in ("running", "interrupted") or before == seen == "interrupted":
             return
         time.sleep(POLL_S)
+
+
+def _grown(path: Path, offset: int) -> bytes:
+    """Return what was added to a log; nothing while it moves to its final place."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read()
+    except OSError:
+        return b""
 
 
 def _text(path: Path) -> str:

@@ -27,8 +27,8 @@ MAX_ENTRIES = 256
 MAX_FILES = 2000
 """A directory tree with more names than this is not looked through: nothing is cached."""
 RACY_NS = 50_000_000
-"""A file younger than this may change again without a new time stamp (*chosen*: 12 ticks of the
-coarsest kernel clock), so what was made of it is not stored."""
+"""A file that was read this soon after its last change may have changed again without a new time
+stamp (*chosen*: five ticks of the coarsest kernel clock), so what was made of it is not stored."""
 ENTRY_POINTS = "mmtrt.recipes"
 DISTRIBUTIONS = ("hydra-core", "omegaconf", "mmtrt")
 
@@ -196,10 +196,9 @@ def is_plain(value: Any) -> bool:
     return False
 
 
-def is_settled(files: Iterable[tuple[str, int, int, int]]) -> bool:
-    """Tell whether every file is old enough that a later change shows in its times."""
-    now = time.time_ns()
-    return all(max(mtime, ctime) < now - RACY_NS for _, _, mtime, ctime in files)
+def is_settled(files: Iterable[tuple[str, int, int, int]], read_ns: int) -> bool:
+    """Tell whether files were old enough when they were read that any change since then shows."""
+    return all(max(mtime, ctime) < read_ns - RACY_NS for _, _, mtime, ctime in files)
 
 
 def installed() -> Installed:

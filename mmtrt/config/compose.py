@@ -14,6 +14,7 @@ import itertools
 import os
 import re
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -79,7 +80,7 @@ def compose(
     """
     words = tuple(overrides)
     dirs = search_dirs(config_dirs)
-    name = None
+    name, read_ns = None, time.time_ns()
     if cache.directory() is not None:
         name = cache.key(words, config_name, [str(each) for each in dirs], cache.installed())
     if name is not None and (entry := cache.load(name)) is not None:
@@ -89,7 +90,7 @@ def compose(
             return hit
     composed, texts = _compose_anew(words, dirs, config_name)
     if name is not None and texts is not None:
-        _remember(name, composed, config_name, dirs, texts)
+        _remember(name, composed, config_name, dirs, texts, read_ns)
     return composed
 
 
@@ -103,12 +104,17 @@ def _from_entry(settings: Settings, entry: cache.Entry, words: tuple[str, ...]) 
 
 
 def _remember(
-    name: str, composed: Composed, config_name: str, dirs: Sequence[Path], texts: list[str]
+    name: str,
+    composed: Composed,
+    config_name: str,
+    dirs: Sequence[Path],
+    texts: list[str],
+    read_ns: int,
 ) -> None:
     """Store a composition, unless it may come out otherwise the next time."""
     places = [str(each) for each in dirs]
     files = cache.yaml_files(places)
-    if files is None or not cache.is_plain(composed.data) or not cache.is_settled(files):
+    if files is None or not cache.is_plain(composed.data) or not cache.is_settled(files, read_ns):
         return
     try:
         texts += [Path(path).read_text(encoding="utf-8", errors="replace") for path, *_ in files]
@@ -260,7 +266,7 @@ def _bad_syntax(text: str, err: Exception, parser: Any) -> RecipeError:
         error.fix = f"{near[0]}=..." if near else "write key=value"
         return error
     key, value = text.split("=", 1)
-    error.message = f"the value of {keys.key_of(text) or text!r} cannot be understood"
+    error.message = f"the value of {keys.key_of(text) or repr(text)} cannot be understood"
     error.why = _first_line(err, text)
     fix = f"{key}={keys.quoted(value)}"
     if not value or value[0] not in "[{":
@@ -318,7 +324,8 @@ def look(parsed: Sequence[keys.Parsed], dirs: Sequence[Path], config_name: str) 
         elif each.is_hydra:
             good.append(each)
         elif is_group and not isinstance(each.value, dict):
-            if each.action not in ("change", "add", "delete"):
+            is_renamed = each.key in keys.GROUPS and each.package is not None
+            if is_renamed or each.action not in ("change", "add", "delete"):
                 looked.problems.append(keys.unknown_key(each))
                 continue
             names = each.value if isinstance(each.value, list) else [each.value]
@@ -559,7 +566,7 @@ def from_hydra(err: BaseException, words: Sequence[str]) -> RecipeError:
     missing = getattr(err, "missing_cfg_file", None)
     if missing and options is not None:
         group, _, name = str(missing).rpartition("/")
-        near = keys.nearest(name, options, 1)
+        near = keys.nearest(name, options, 1) or (options if len(options) == 1 else [])
         chosen = next((w for w in words if keys.key_of(w) == group), None)
         return RecipeError(
             f"there is no {group} {name!r}",

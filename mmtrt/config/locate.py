@@ -368,6 +368,16 @@ def _explain_type(problem: typed.Problem, places: Places) -> RecipeError:
     return error
 
 
+def _explain_range(problem: typed.Problem, places: Places) -> RecipeError:
+    name, (value,) = typed.dotted(problem.path), problem.choices
+    error = RecipeError(f"{name} {problem.message}", code="CFG112", at=places.where(problem.path))
+    is_override = places.override(problem.path) is not None
+    error.fix = (
+        keys.shell(f"{name}={value}") if is_override else f"write {problem.path[-1]}: {value}"
+    )
+    return error
+
+
 def _seen(problem: typed.Problem) -> str:
     return problem.message.split(", not ", 1)[-1].split("; quote it")[0]
 
@@ -485,4 +495,5 @@ _EXPLAIN: dict[str, Callable[[typed.Problem, Places], RecipeError]] = {
     "unknown": _explain_unknown,
     "missing": _explain_missing,
     "choice": _explain_choice,
+    "range": _explain_range,
 }

@@ -308,11 +308,14 @@ def _choices(options: tuple[Any, ...]) -> tuple[str, ...]:
 def for_hydra(each: Parsed) -> str:
     """Return an override as Hydra takes it.
 
-    A group's file need not mention what has a default in the schema; Hydra would then refuse to
-    set it. The key was checked against the schema, so it may be added.
+    Hydra refuses to set what no file mentions: but a group's file need not mention what has a
+    default in the schema. The key was checked against the schema, so it may be added; the keys
+    inside of a mapping are checked when the result is read.
     """
-    is_below_group = each.path[0] in GROUPS and len(each.path) > 1
-    return f"++{each.text}" if each.action == "change" and is_below_group else each.text
+    may_add = isinstance(each.value, dict) or (each.path[0] in GROUPS and len(each.path) > 1)
+    return (
+        f"++{each.text}" if each.action == "change" and may_add and not each.is_hydra else each.text
+    )
 
 
 def spoken(value: Any) -> str:
@@ -348,7 +351,8 @@ def unknown_key(each: Parsed) -> RecipeError:
         near = nearest(each.path[depth], found.choices, 1)
         names = [".".join((*found.known, n, *each.path[depth + 1 :])) for n in near]
         names = [name for name in names if check(name.split(".")).ok]
-    names = names or nearest(each.key, flat_keys())
+    if not names:
+        names = [each.key] if each.key in flat_keys() else nearest(each.key, flat_keys())
     if names:
         fixes = [with_key(each.text, name) if "=" in each.text else name for name in names]
         error.fix = " or ".join(fixes)

@@ -8,7 +8,15 @@ be said; ``None`` means "derive it" or "the recipe's own choice", as the docstri
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from mmtrt.config.typed import Length, Range
+
+Count = Annotated[int, Range(1)]
+Amount = Annotated[int, Range(0)]
+Seconds = Annotated[float, Range(0)]
+Size = Annotated[list[Count], Length(2)]
+"""[height, width] in pixels."""
 
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 EngineName = Literal["auto", "onnxruntime", "tensorrt", "tensorrt_rtx", "aot_inductor"]
@@ -35,19 +43,19 @@ class ModelFacts:
     ``preprocessor_config.json`` at the revision beside it.
     """
 
-    image_size: list[int]
+    image_size: Size
     """[height, width] in pixels that the vision encoder sees."""
-    patch_size: int
+    patch_size: Count
     """Side of a vision patch in pixels."""
-    hidden_size: int
-    vocab_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    max_position_embeddings: int
+    hidden_size: Count
+    vocab_size: Count
+    num_hidden_layers: Count
+    num_attention_heads: Count
+    num_key_value_heads: Count
+    max_position_embeddings: Count
     dtype: Dtype = "float16"
     """Number format of the published weights."""
-    image_grid_pinpoints: list[list[int]] | None = None
+    image_grid_pinpoints: list[Size] | None = None
     """[height, width] resolutions an any-resolution model may choose from."""
 
 
@@ -55,16 +63,16 @@ class ModelFacts:
 class LimitChoices:
     """Limits that are stated; what is not stated is derived."""
 
-    max_batch_size: int | None = None
-    max_input_len: int | None = None
+    max_batch_size: Count | None = None
+    max_input_len: Count | None = None
     """Prompt tokens of one request, image placeholders included."""
-    max_seq_len: int | None = None
+    max_seq_len: Count | None = None
     """Prompt and new tokens of one request."""
-    max_num_tokens: int | None = None
+    max_num_tokens: Count | None = None
     """Tokens of all requests in one step."""
-    max_multimodal_len: int | None = None
+    max_multimodal_len: Amount | None = None
     """Rows of the prompt-embedding table, all requests together."""
-    max_encoder_input_len: int | None = None
+    max_encoder_input_len: Amount | None = None
     vision: VisionLimits = field(default_factory=lambda: VisionLimits())
 
 
@@ -72,7 +80,7 @@ class LimitChoices:
 class VisionLimits:
     """Limits of the vision engine."""
 
-    max_batch_size: int | None = None
+    max_batch_size: Count | None = None
     """Images, tiles, patches or frames, as the family counts them."""
 
 
@@ -80,14 +88,14 @@ class VisionLimits:
 class Workload:
     """The largest request that the engines must serve; the recipe's where ``None``."""
 
-    batch_size: int | None = None
-    images_per_request: int | None = None
-    image_size: list[int] | None = None
+    batch_size: Count | None = None
+    images_per_request: Count | None = None
+    image_size: Size | None = None
     """[height, width] in pixels; ``None`` takes the worst case of the model."""
-    video_frames: int | None = None
-    audio_seconds: float | None = None
-    text_tokens: int | None = None
-    max_new_tokens: int | None = None
+    video_frames: Count | None = None
+    audio_seconds: Seconds | None = None
+    text_tokens: Count | None = None
+    max_new_tokens: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,19 +106,19 @@ class RunRequest:
     image: str | list[str] | None = None
     """Local path, URL, or ``asset://name`` for a picture that ships with mmtrt."""
     video: str | None = None
-    video_frames: int | None = None
+    video_frames: Count | None = None
     audio: str | None = None
-    batch_size: int = 1
-    max_new_tokens: int | None = None
-    top_k: int = 1
+    batch_size: Count = 1
+    max_new_tokens: Count | None = None
+    top_k: Amount = 1
     """1 is greedy."""
-    top_p: float = 0.0
-    temperature: float = 1.0
-    repetition_penalty: float = 1.0
-    seed: int = 0
+    top_p: Annotated[float, Range(0, 1)] = 0.0
+    temperature: Annotated[float, Range(0)] = 1.0
+    repetition_penalty: Annotated[float, Range(0)] = 1.0
+    seed: Amount = 0
     enable_chunked_context: bool = False
     mm_embedding_offloading: bool | None = None
-    kv_cache_free_gpu_memory_fraction: float | None = None
+    kv_cache_free_gpu_memory_fraction: Annotated[float, Range(0, 1)] | None = None
     enable_chunked_prefill: bool = False
     check_accuracy: bool = False
     run_profiling: bool = False
@@ -122,8 +130,8 @@ class EvalRequest:
 
     task: Literal["lmms-lab/ai2d", "lmms-lab/VQAv2", "lmms-lab/MME"] | None = None
     dataset_dir: str | None = None
-    max_ite: int = 20
-    accuracy_threshold: float | None = None
+    max_ite: Count = 20
+    accuracy_threshold: Annotated[float, Range(0, 100)] | None = None
     """Per cent; below it the exit code is 3."""
     test_trtllm: bool = True
     test_hf: bool = False
@@ -223,10 +231,10 @@ class QuantChoice:
     """One file below ``recipes/quant/``."""
 
     name: QuantName
-    block_size: int | None = None
+    block_size: Count | None = None
     """Weights per scale where the toolchain lets one choose."""
     kv_cache_dtype: Literal["int8", "fp8"] | None = None
-    calib_size: int | None = None
+    calib_size: Count | None = None
     calib_dataset: str | None = None
 
 
@@ -235,13 +243,13 @@ class ExecutorChoice:
     """One file below ``recipes/executor/``: where commands run, and how patiently."""
 
     name: Literal["local"]
-    jobs: int | None = None
+    jobs: Count | None = None
     """Stages at once; ``None``: the number of CPU cores."""
-    stage_timeout_s: float | None = None
-    network_retries: int = 3
-    grace_s: float = 5.0
+    stage_timeout_s: Seconds | None = None
+    network_retries: Amount = 3
+    grace_s: Seconds = 5.0
     """Seconds between SIGTERM and SIGKILL when a stage must end."""
-    heartbeat_s: float = 10.0
+    heartbeat_s: Annotated[float, Range(0.1)] = 10.0
     keep_going: bool = False
     """Whether independent stages go on after one has failed."""
 
@@ -269,9 +277,9 @@ class TrtllmChoice:
 class Target:
     """The machine that the engines are for; this host where ``None``."""
 
-    sm: int | None = None
+    sm: Count | None = None
     """Compute capability without the dot, such as 90."""
-    gpu_memory_gib: float | None = None
+    gpu_memory_gib: Annotated[float, Range(0)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,8 +303,8 @@ class Settings(LimitChoices):
     engine: EngineName = "auto"
     workflow: Workflow | None = None
     dtype: Dtype | None = None
-    tp: int = 1
-    pp: int = 1
+    tp: Count = 1
+    pp: Count = 1
     session: str | None = None
     model: ModelSource = field(default_factory=ModelSource)
     trtllm: TrtllmChoice = field(default_factory=TrtllmChoice)

@@ -50,19 +50,19 @@ def stages_of(recipe: Recipe, engine: str) -> list[Stage]:
 def _check_needs(recipe: Recipe, stage_id: str, spec: StageSpec) -> None:
     ports = STAGE_TYPES[spec.kind].PORTS
     for port, source in spec.needs.items():
-        at = recipe.where(("recipe", "stages", stage_id, "needs", port))
+        key = ("recipe", "stages", stage_id, "needs", port)
         if port not in ports and spec.kind != "assemble":
             raise PlanError(
                 f"stage {stage_id} ({spec.kind}) has no input {port!r}",
                 code="CFG120",
-                at=at,
+                at=recipe.where(key),
                 fix=f"use one of: {', '.join(ports) or 'none, it has no inputs'}",
             )
         if source not in recipe.file.stages:
             raise PlanError(
                 f"stage {stage_id} needs {source!r}, which is no stage of recipe {recipe.name}",
                 code="CFG120",
-                at=at,
+                at=recipe.where(key),
                 fix=f"use one of: {', '.join(recipe.file.stages)}",
             )
 

@@ -14,9 +14,48 @@ import types
 import typing
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, TypeVar, Union
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Bounds of a number, both allowed: ``Annotated[int, Range(1)]``."""
+
+    low: float
+    high: float = math.inf
+
+    def message(self, value: float) -> str | None:
+        """Return what is wrong with a number, ``None`` if it is within."""
+        if value < self.low:
+            return f"must be at least {self.low:g}, not {value}"
+        if value > self.high:
+            return f"must be at most {self.high:g}, not {value}"
+        return None
+
+    def nearest(self, value: float) -> str:
+        """Return the nearest number that would do."""
+        return f"{self.low if value < self.low else self.high:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How many items a list has: ``Annotated[list[int], Length(2)]``."""
+
+    count: int
+
+    def message(self, value: list[Any]) -> str | None:
+        """Return what is wrong with a list, ``None`` if it has the right length."""
+        if len(value) != self.count:
+            return f"must have {self.count} items, not {len(value)}"
+        return None
+
+    def nearest(self, value: list[Any]) -> str:
+        """Return the form of a list that would do."""
+        return "[" + ",".join("1" * self.count) + "]"
+
+
 KeyPath = tuple[str | int, ...]
 
 NAMES: dict[type, str] = {
@@ -33,11 +72,11 @@ class Problem:
     """One value that does not fit."""
 
     path: KeyPath
-    kind: Literal["type", "unknown", "missing", "choice"]
+    kind: Literal["type", "unknown", "missing", "choice", "range"]
     message: str
     seen: Any = None
     choices: tuple[str, ...] = ()
-    """Names that would have fitted, for the nearest-match hint."""
+    """Names that would have fitted, for the nearest-match hint; for ``range``, the nearest value."""
     wanted: str = ""
     """What the value must be, for kind ``type``: a value of :data:`NAMES`, or ``a list``, ..."""
 
@@ -85,6 +124,8 @@ def _read(kind: Any, data: Any, path: KeyPath, problems: list[Problem]) -> Any:
     if kind is Any:
         return data
     origin = typing.get_origin(kind)
+    if origin is Annotated:
+        return _read_bounded(kind, data, path, problems)
     if origin in (Union, types.UnionType):
         return _read_union(kind, data, path, problems)
     if origin is Literal:
@@ -115,6 +156,19 @@ def _read(kind: Any, data: Any, path: KeyPath, problems: list[Problem]) -> Any:
     if dataclasses.is_dataclass(kind):
         return _read_dataclass(typing.cast(type, kind), data, path, problems)
     return _read_scalar(kind, data, path, problems)
+
+
+def _read_bounded(kind: Any, data: Any, path: KeyPath, problems: list[Problem]) -> Any:
+    inner, *bounds = typing.get_args(kind)
+    before = len(problems)
+    value = _read(inner, data, path, problems)
+    if len(problems) > before:
+        return None
+    for bound in bounds:
+        if (message := bound.message(value)) is not None:
+            problems.append(Problem(path, "range", message, data, (bound.nearest(value),)))
+            return None
+    return value
 
 
 def _read_union(kind: Any, data: Any, path: KeyPath, problems: list[Problem]) -> Any:

@@ -11,11 +11,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from mmtrt.native.block_quantization import ACCURACY_LEVEL
 from mmtrt.native.component import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     Component,
     ComponentName,
+    Quantization,
     SpecialTokens,
 )
 from mmtrt.native.digests import digests
@@ -53,7 +55,6 @@ def write_engine_config(
     graph: ExportedGraph,
 ) -> None:
     """Write ``config.json`` beside the graph."""
-    packed = component.quantization
     write_json(
         output_dir / CONFIG_FILE,
         {
@@ -64,9 +65,7 @@ def write_engine_config(
             "limits": dict(limits),
             "dtype": component.dtype,
             "compute_dtype": "float32",
-            "quantization": {
-                "format": packed.format, "bits": packed.bits, "block_size": packed.block_size
-            } if packed else None,
+            "quantization": _quantization(component.quantization),
             "hidden_size": component.hidden_size,
             "vocab_size": component.vocab_size,
             "num_visual_features": component.num_visual_features,
@@ -80,7 +79,18 @@ def write_engine_config(
             "versions": {tool: _version(tool) for tool in _TOOLS},
             "sources": digests(checkpoint_dir, [CONFIG_FILE, WEIGHTS_FILE]),
         },
-    )  # fmt: skip
+    )
+
+
+def _quantization(packed: Quantization | None) -> dict[str, Any] | None:
+    if packed is None:
+        return None
+    return {
+        "format": packed.format,
+        "bits": packed.bits,
+        "block_size": packed.block_size,
+        "accuracy_level": ACCURACY_LEVEL[packed.bits],
+    }
 
 
 def read_engine_config(directory: Path, expected: ComponentName) -> EngineConfig:

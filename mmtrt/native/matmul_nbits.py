@@ -7,11 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmtrt.native.block_quantization import ACCURACY_LEVEL
 from mmtrt.native.component import Quantization
-
-# 1 = float32 arithmetic. 4 is faster and rounds the *activations* to int8 as well, which is no
-# longer weight-only. Source: MatMulNBits, onnxruntime 1.32 docs/ContribOperators.md.
-_ACCURACY_LEVEL = 1
 
 
 class PackedLinear(nn.Module):
@@ -46,7 +43,7 @@ class PackedLinear(nn.Module):
                 "N": self._out,
                 "bits": self._quantization.bits,
                 "block_size": self._quantization.block_size,
-                "accuracy_level": _ACCURACY_LEVEL,
+                "accuracy_level": ACCURACY_LEVEL[self._quantization.bits],
             },
             dtype=x.dtype,
             shape=(*x.shape[:-1], self._out),

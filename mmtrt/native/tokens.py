@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from mmtrt.native.errors import NativeError
-from mmtrt.native.json_file import read_json
 
 
 class PromptTokenizer:
@@ -70,32 +69,4 @@ def _load(model_dir: Path) -> Any:
         raise NativeError(f"{path}: not a tokenizer: {error}", code="RUN214") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    _apply_settings(tokenizer, model_dir / "tokenizer_config.json")
     return tokenizer
-
-
-def _apply_settings(tokenizer: Any, path: Path) -> None:
-    """Let ``add_bos_token`` and ``add_eos_token`` replace the file's template.
-
-    Source: transformers 5.23, TokenizersBackend.update_post_processor.
-    """
-    from tokenizers.processors import TemplateProcessing
-
-    settings = read_json(path, code="RUN214", what="tokenizer settings") if path.is_file() else {}
-    if not {"add_bos_token", "add_eos_token"} & settings.keys():
-        return
-    pieces = {name: _text(settings.get(f"{name}_token")) for name in ("bos", "eos")}
-    used = {
-        name: piece for name, piece in pieces.items() if piece and settings.get(f"add_{name}_token")
-    }
-    single = [used.get("bos"), "$A", used.get("eos")]
-    tokenizer.post_processor = TemplateProcessing(
-        single=[piece for piece in single if piece],
-        special_tokens=[(piece, tokenizer.token_to_id(piece)) for piece in used.values()],
-    )
-
-
-def _text(token: Any) -> str | None:
-    """Return a special token's text; files spell it as a string or as an object."""
-    text = token.get("content") if isinstance(token, dict) else token
-    return text if isinstance(text, str) else None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from mmtrt.config import locate, typed
 from mmtrt.config.catalogue import CatalogueEntry
 from mmtrt.config.root import display, recipes_root
-from mmtrt.config.schema import RecipeFile
+
+if TYPE_CHECKING:
+    from mmtrt.config.schema import RecipeFile
 
 
 def entry_error(entry: CatalogueEntry) -> str | None:
@@ -27,6 +29,8 @@ def entry_error(entry: CatalogueEntry) -> str | None:
 
 def read_file(path: Path) -> tuple[RecipeFile | None, list[typed.Problem]]:
     """Return a recipe's file as the schema has it; nothing for one that builds on other files."""
+    from mmtrt.config.schema import RecipeFile
+
     data = yaml.load(path.read_bytes(), Loader=locate.loader())
     if not isinstance(data, dict) or "defaults" in data:
         return None, []

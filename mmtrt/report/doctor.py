@@ -101,8 +101,8 @@ def to_text(document: Mapping[str, Any], color: bool) -> str:
         lines += ["", title]
         for row in rows:
             verdict, tone = ("ready", "green") if row["ready"] else ("not ready", "yellow")
-            text = f"  {row['name']:<12}  {paint(f'{verdict:<9}', tone, color)}  {row['version'] or ''}"
-            lines.append(text.rstrip())
+            painted = paint(f"{verdict:<9}", tone, color)
+            lines.append(f"  {row['name']:<12}  {painted}  {row['version'] or ''}".rstrip())
             lines += [f"      lacks {lack['what']}: {lack['fix']}" for lack in row["missing"]]
             lines += [f"      {note}" for note in row["notes"]]
     lines += ["", "Tools"]

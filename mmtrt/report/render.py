@@ -40,7 +40,7 @@ def _head(report: Report) -> str:
         verdict += f" {preposition} {duration_text(report.seconds)}"
     rows = [
         ("backend", _toolchain(report)),
-        ("started", (report.started or "").replace("T", " ").split(".")[0].replace("+00:00", "")),
+        ("started", f"{report.started[:19].replace('T', ' ')} UTC" if report.started else ""),
         ("command", _code(_command(report)) if report.overrides else ""),
         ("host", _host(report.host)),
         ("record", _code(report.run)),
@@ -84,7 +84,7 @@ def _stages(rows: Sequence[StageRow]) -> str:
             (
                 row.id if row.id == row.kind else f"{row.id} ({row.kind})",
                 row.status + (f" (attempt {row.attempts})" if row.attempts > 1 else ""),
-                "" if row.seconds is None else duration_text(row.seconds),
+                "" if not row.seconds else duration_text(row.seconds),
                 "" if row.size_bytes is None else size_text(row.size_bytes),
                 "" if row.peak_rss_bytes is None else size_text(row.peak_rss_bytes),
                 f"`{row.key[:12]}`" if row.key else "",
@@ -154,7 +154,7 @@ def _results(requests: Sequence[Mapping[str, Any]]) -> str:
 
 def _timings(timings: Mapping[str, Any]) -> str:
     rows = [(name, text) for name, value in timings.items() if (text := _number(value))]
-    return "## Timings\n\n" + _table(("time", "value"), rows) if rows else ""
+    return "## Timings\n\n" + _table(("timing", "value"), rows) if rows else ""
 
 
 def _number(value: Any) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Literal, TextIO
+
+from mmtrt.report.colors import wants_color
 
 GAP = "  "
 
@@ -60,7 +62,8 @@ def _write_rich(
     for row in rows:
         # Text, not str: a square bracket in a path is no markup.
         table.add_row(*(Text(_one_line(cell)) for cell in row))
-    Console(file=stream, highlight=False).print(table)
+    color_system: Literal["auto"] | None = "auto" if wants_color(stream) else None
+    Console(file=stream, highlight=False, color_system=color_system).print(table)
 
 
 def _one_line(text: str) -> str:

@@ -24,7 +24,7 @@ def test_llava_is_the_readmes_section():
             "{python} -m mmtrt.tasks.download --output-dir {out}"
             " --repo-id llava-hf/llava-1.5-7b-hf"
             " --revision b234b804b114d9e37bb655e11cbbb5f5e971b7a9"
-            " --include *.json *.safetensors tokenizer.model *.jinja"
+            " --include *.json *.safetensors tokenizer.* *.jinja"
         ),
         "convert": (
             "{python} {examples}/models/core/llama/convert_checkpoint.py"

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.native import tiny_llava
-from tests.native.tiny_llava import PROMPTS
 
 from mmtrt.native.multimodal_session import MultimodalSession
 from mmtrt.native.session import EngineSession
+from tests.native import tiny_llava
+from tests.native.tiny_llava import PROMPTS
 
 NEW_TOKENS = 12
 TOLERANCE = 1e-4
@@ -37,9 +37,7 @@ def hf_generate(hf: Any, model: Path, prompts: list[str], images: list[Path]) ->
     processor = AutoProcessor.from_pretrained(model)
     processor.tokenizer.padding_side = "left"
     pictures = [Image.open(path) for path in images]
-    inputs = processor(
-        text=prompts, images=pictures or None, return_tensors="pt", padding=True
-    )
+    inputs = processor(text=prompts, images=pictures or None, return_tensors="pt", padding=True)
     with torch.no_grad():
         output = hf.generate(
             **inputs,

@@ -121,3 +121,63 @@ def make_image(path: Path, *, seed: int, size: tuple[int, int] = (40, 31)) -> Pa
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
     return path
+
+
+def make_sparse_model(directory: Path, layers: int, hidden: int) -> tuple[int, int]:
+    """Write a large model of zeros without its bytes; return its size and its largest tensor's.
+
+    The file is sparse, so that the test needs time and disk only for what it converts.
+    """
+    import json
+
+    tensors = {
+        "language_model.model.embed_tokens.weight": [1024, hidden],
+        "language_model.model.norm.weight": [hidden],
+        "language_model.lm_head.weight": [1024, hidden],
+        "multi_modal_projector.linear_1.weight": [hidden, 8],
+        "multi_modal_projector.linear_2.weight": [hidden, hidden],
+        "vision_tower.embeddings.class_embedding": [8],
+        "vision_tower.embeddings.patch_embedding.weight": [8, 3, 8, 8],
+        "vision_tower.embeddings.position_embedding.weight": [10, 8],
+    }
+    for norm in ("pre_layrnorm", "post_layernorm"):
+        tensors |= {f"vision_tower.{norm}.{kind}": [8] for kind in ("weight", "bias")}
+    wide = hidden * 2
+    for layer in range(layers):
+        prefix = f"language_model.model.layers.{layer}"
+        for norm in ("input_layernorm", "post_attention_layernorm"):
+            tensors[f"{prefix}.{norm}.weight"] = [hidden]
+        for name in "qkvo":
+            tensors[f"{prefix}.self_attn.{name}_proj.weight"] = [hidden, hidden]
+        for name, shape in (
+            ("gate", [wide, hidden]),
+            ("up", [wide, hidden]),
+            ("down", [hidden, wide]),
+        ):
+            tensors[f"{prefix}.mlp.{name}_proj.weight"] = shape
+    header, end = {}, 0
+    for name, shape in tensors.items():
+        begin, size = end, 4
+        for side in shape:
+            size *= side
+        end += size
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
+    config = {
+        "model_type": "llava",
+        "image_token_index": 3,
+        "multimodal_projector_bias": False,
+        "text_config": {"model_type": "llama", "num_hidden_layers": layers, "vocab_size": 1024},
+        "vision_config": {
+            "model_type": "clip_vision_model",
+            "num_hidden_layers": 0,
+            "image_size": 24,
+            "patch_size": 8,
+        },
+    }
+    directory.mkdir()
+    (directory / "config.json").write_text(json.dumps(config))
+    encoded = json.dumps(header).encode()
+    with (directory / "model.safetensors").open("wb") as file:
+        file.write(len(encoded).to_bytes(8, "little") + encoded)
+        file.truncate(file.tell() + end)
+    return end, wide * hidden * 4

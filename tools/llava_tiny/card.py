@@ -123,7 +123,9 @@ anyone else is in this model.
 | phase 2 | {joint_s:.0f} s |
 | whole run with evaluation | {total_s:.0f} s ({cpu_s:.0f} s of CPU time) |
 | peak resident memory | {rss_mib:.0f} MiB |
-| hardware | {threads} CPU threads ({machine}), no GPU |
+| hardware | {threads} threads on {cores} {machine} cores, no GPU |
+| load average at the end | {load_average} (above {threads}: the machine was shared, so seconds \
+are upper bounds) |
 | versions | Python {python}, torch {torch}, transformers {transformers} |
 
 To make it again, from the root of the repository:

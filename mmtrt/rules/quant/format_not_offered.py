@@ -7,10 +7,10 @@
 Each family supports some formats only; the tools find out after loading the weights.
 
 ## Example
-    mmtrt check recipe=llava quant=fp8
+    mmtrt check recipe=llava backend=native quant=int4_awq
 
 ## Use instead
-    mmtrt check recipe=llava quant=int8_wo
+    mmtrt check recipe=llava backend=native quant=int8_wo
 
 ## Source
 TensorRT-LLM 1.2 multimodal README, section of each model; ``mmtrt.backends``.

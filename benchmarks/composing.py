@@ -1,0 +1,49 @@
+"""Claim 6: what composing costs, and the reading verbs."""
+
+from __future__ import annotations
+
+from benchmarks.bench import ROOT, Bench, typed
+from benchmarks.rows import Section, beside, duration, spread, verdict
+from benchmarks.timing import interleave
+
+ASKED = ("recipe=llava_next", "tp=2")
+PLAN_S, LS_S = 0.350, 0.090
+ANEW = {"MMTRT_COMPOSE_CACHE": "0"}
+
+
+def measure(bench: Bench) -> Section:
+    """Time plan and check with and without the composition cache, and a bare Hydra beside them."""
+    section = Section("Composing and reading")
+    hydra = bench.python("-m", "benchmarks.plain_hydra", str(ROOT / "recipes"), *ASKED)
+    contenders = {
+        "plan": bench.mmtrt("plan", *ASKED),
+        "plan anew": bench.mmtrt("plan", *ASKED, env=ANEW),
+        "check": bench.mmtrt("check", *ASKED),
+        "check anew": bench.mmtrt("check", *ASKED, env=ANEW),
+        "ls": bench.mmtrt("ls"),
+        "plain Hydra": hydra,
+    }
+    timings = interleave(contenders, bench.rounds)
+    goals = {"plan": PLAN_S, "plan anew": PLAN_S, "ls": LS_S}
+    whats = {
+        "plan": f"`mmtrt plan {' '.join(ASKED)}`, composed before",
+        "plan anew": "the same, composing anew",
+        "check": f"`mmtrt check {' '.join(ASKED)}`, composed before",
+        "check anew": "the same, composing anew",
+        "ls": "`mmtrt ls`",
+    }
+    for name, what in whats.items():
+        ours, goal = timings[name], goals.get(name)
+        section.add(
+            what,
+            spread(ours),
+            "" if name == "ls" else beside("plain Hydra", timings["plain Hydra"], ours),
+            "" if goal is None else f"at most {duration(goal)}",
+            "" if goal is None else verdict(ours.median_s, at_most=goal),
+        )
+    section.notes.append(
+        "Plain Hydra: a process that imports Hydra, composes the same overrides with its compose "
+        "API and resolves them, and does nothing else."
+    )
+    section.commands += [typed(each) for each in contenders.values()]
+    return section

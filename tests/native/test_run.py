@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmtrt.native.errors import NativeError
+from mmtrt.native.run import RESULT_FILE, main, pair_up
+from tests.native.conftest import ROOT, finish, start_stage
+from tests.native.tiny_llava import PROMPTS
+
+
+@pytest.fixture
+def flags(engines: Path, tiny_model: Path, tmp_path: Path) -> list[object]:
+    return ["--engine-dir", engines, "--model-dir", tiny_model, "--output-dir", tmp_path / "out"]
+
+
+def result(tmp_path: Path) -> dict:
+    return json.loads((tmp_path / "out" / RESULT_FILE).read_text())
+
+
+def test_result_has_the_promised_shape(
+    flags: list[object], images: list[Path], tmp_path: Path
+) -> None:
+    log = finish(
+        start_stage(
+            "run",
+            *flags,
+            *("--input-text", PROMPTS[0], "USER: <image>\nwhat? ASSISTANT:"),
+            *("--image-path", *images[:2], "--max-new-tokens", 5),
+        )
+    )
+    document = result(tmp_path)
+    assert sorted(document) == ["requests", "schema", "timings"]
+    assert document["schema"] == 1
+    first, second = document["requests"]
+    assert first["prompt"] == f"USER: <image>\n{PROMPTS[0]} ASSISTANT:"
+    assert second["prompt"] == "USER: <image>\nwhat? ASSISTANT:"
+    assert [first["images"], second["images"]] == [["0.png"], ["1.png"]]
+    assert 1 <= len(first["token_ids"]) <= 5
+    assert isinstance(first["text"], str)
+    timings = document["timings"]
+    names = {"vision_ms", "prefill_ms", "decode_ms_per_token", "load_ms", "new_tokens"}
+    assert set(timings) == names
+    assert timings["new_tokens"] == sum(len(one["token_ids"]) for one in document["requests"])
+    assert all(value > 0 for value in timings.values())
+    assert "0.png" in log
+
+
+def test_run_imports_no_torch(flags: list[object], images: list[Path], tmp_path: Path) -> None:
+    argv = [*map(str, flags), "--input-text", "hi", "--image-path", str(images[0])]
+    program = (
+        "import sys; from mmtrt.native.run import main; status = main(sys.argv[1:]);"
+        "heavy = {'torch', 'transformers', 'onnx', 'safetensors'} & set(sys.modules);"
+        "raise SystemExit(f'imported {heavy}' if heavy else status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *argv], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_single_image_and_text_are_repeated(
+    flags: list[object], images: list[Path], tmp_path: Path
+) -> None:
+    argv = [*flags, "--input-text", "hi", "--image-path", images[0], "--batch-size", 3]
+    assert main([str(flag) for flag in argv]) == 0
+    requests = result(tmp_path)["requests"]
+    assert len(requests) == 3
+    assert requests[0] == requests[1] == requests[2]
+
+
+def test_profiling_reports_medians(flags: list[object], images: list[Path], tmp_path: Path) -> None:
+    argv = [*flags, "--input-text", "hi", "--image-path", images[0], "--run-profiling"]
+    assert main([str(flag) for flag in argv]) == 0
+    assert result(tmp_path)["timings"]["profiled_runs"] == 10
+
+
+def test_sampling_depends_on_the_seed_only(
+    flags: list[object], images: list[Path], tmp_path: Path
+) -> None:
+    def sample(seed: int) -> list:
+        argv = [*flags, "--input-text", "hi", "--image-path", images[0], "--seed", seed]
+        argv += ["--top-k", 50, "--top-p", 0.95, "--temperature", 2, "--repetition-penalty", 1.2]
+        assert main([str(flag) for flag in argv]) == 0
+        return result(tmp_path)["requests"][0]["token_ids"]
+
+    assert sample(1) == sample(1)
+    assert sample(1) != sample(2)
+
+
+def test_pairs() -> None:
+    assert pair_up(["a"], ["x", "y"], None) == (["a", "a"], ["x", "y"])
+    assert pair_up(["a", "b"], ["x"], 2) == (["a", "b"], ["x", "x"])
+    assert pair_up(["a", "b"], [], None) == (["a", "b"], [])
+
+
+@pytest.mark.parametrize(
+    ("texts", "images", "batch", "named"),
+    [
+        (["a", "b"], ["x", "y", "z"], None, "--input-text has 2 values, there are 3 requests"),
+        (["a", "b", "c"], ["x", "y"], None, "--image-path has 2 values, there are 3 requests"),
+        (["a", "b"], ["x"], 3, "--input-text has 2 values, --batch-size is 3"),
+        (["a"], ["x", "y"], 1, "--image-path has 2 values, --batch-size is 1"),
+    ],
+)
+def test_counts_that_do_not_pair_are_refused(
+    texts: list[str], images: list[str], batch: int | None, named: str
+) -> None:
+    with pytest.raises(NativeError, match=named) as caught:
+        pair_up(texts, images, batch)
+    assert caught.value.code == "RUN211"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"--engine-dir": "/nowhere"}, "error[ART203]: /nowhere/llm/config.json: no such file"),
+        ({"--model-dir": "/nowhere"}, "error[MDL201]: /nowhere: no such directory"),
+        ({"--image-path": "/nowhere.png"}, "error[RUN213]: /nowhere.png: no such image"),
+        ({"--image-path": __file__}, "error[RUN213]: " + __file__ + ": not an image"),
+        ({"--image-path": "https://a/b.png"}, "error[RUN213]: https://a/b.png: the native runtime"),
+        ({"--input-text": "<image> <image>"}, "error[RUN212]: a text holds 2 times <image>"),
+        ({"--temperature": "0"}, "error[RUN215]: temperature is 0.0, it must be above 0"),
+        ({"--top-p": "1.5"}, "error[RUN215]: top_p is 1.5, it must be between 0 and 1"),
+    ],
+)
+def test_bad_input_is_refused_without_a_traceback(
+    flags: list[object],
+    images: list[Path],
+    refused: Callable[..., str],
+    tmp_path: Path,
+    change: dict[str, str],
+    message: str,
+) -> None:
+    given = dict(zip(flags[::2], flags[1::2]))
+    given |= {"--input-text": "hi", "--image-path": images[0], **change}
+    err = refused(main, *(part for pair in given.items() for part in pair))
+    assert message in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "out" / RESULT_FILE).exists()
+
+
+def test_placeholder_without_image_is_refused(
+    flags: list[object], refused: Callable[..., str]
+) -> None:
+    err = refused(main, *flags, "--input-text", "<image> what?")
+    assert "error[RUN212]: a text holds 1 times <image> and has 0 images" in err
+
+
+@pytest.mark.parametrize("stage", ["convert", "quantize", "build_llm", "build_vision", "run"])
+def test_help_needs_no_package(stage: str) -> None:
+    """``-S`` hides site-packages: what is left is the standard library and our own code."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", f"mmtrt.native.{stage}", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"usage: python -m mmtrt.native.{stage}" in done.stdout
+
+
+def test_missing_package_is_told(tiny_model: Path, engines: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "mmtrt.native.run", "--input-text", "hi"]
+        + ["--engine-dir", engines, "--model-dir", tiny_model, "--output-dir", tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 5
+    assert "error[ENV201]: the Python package tokenizers is not installed" in done.stderr

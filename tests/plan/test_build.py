@@ -1,0 +1,152 @@
+"""From recipe to plan: skipped stages hand on, what nothing needs is dropped, circles are named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mmtrt.artifacts.store import Store
+from mmtrt.backends.base import Command, In
+from mmtrt.config.schema import StageSpec
+from mmtrt.errors import PlanError, RecipeError
+from mmtrt.plan.assess import assess
+from mmtrt.plan.build import make_plan
+from mmtrt.plan.graph import Node, ordered
+from mmtrt.plan.render import symbolic
+from tests.worlds import HOST, Shell, recipe
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Return a maker of tiny recipes whose model is a small local directory."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text('{"model_type": "llava"}')
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"png")
+
+    def make(**changes):
+        own = {"model__path": str(model), "run__image": str(picture), **changes}
+        return recipe("llava", variant="tiny", **own)
+
+    return make
+
+
+def with_stages(base, **stages):
+    file = replace(base.file, stages={**base.file.stages, **stages})
+    return replace(base, settings=replace(base.settings, recipe=file))
+
+
+def test_order_follows_what_commands_read(tiny):
+    plan = make_plan(tiny(), HOST)
+    ids = [node.id for node in plan.nodes]
+    for node in plan.active():
+        assert all(ids.index(need) < ids.index(node.id) for need in node.needs)
+    assert plan["build_vision"].needs == ("convert",)
+    assert plan["run"].needs == ("assemble", "download")
+
+
+def test_skipped_stage_hands_its_input_on(tiny):
+    plain = make_plan(tiny(), HOST)
+    assert plain["quantize"].skip == "quant=none"
+    assert plain["build_llm"].feeds == {"checkpoint": "convert"}
+    small = make_plan(tiny(quant="int8_wo"), HOST)
+    assert small["build_llm"].feeds == {"checkpoint": "quantize"}
+
+
+def test_patch_without_edits_is_skipped_and_handed_past(tiny):
+    base = with_stages(
+        tiny(),
+        patch=StageSpec(kind="patch", needs={"model": "download"}),
+        convert=StageSpec(kind="convert", needs={"model": "patch"}),
+    )
+    plan = make_plan(base, HOST)
+    assert plan["patch"].skip == "no edits"
+    assert plan["convert"].needs == ("download",)
+
+
+def test_until_drops_what_comes_after(tiny):
+    plan = make_plan(tiny(until="convert"), HOST)
+    assert [node.id for node in plan.active()] == ["download", "convert"]
+    assert plan["run"].skip == "until=convert"
+
+
+def test_only_refuses_what_the_store_lacks(tiny, tmp_path):
+    plan = make_plan(tiny(only="convert"), HOST)
+    with pytest.raises(PlanError) as caught:
+        assess(plan, Store(tmp_path / "store"))
+    assert caught.value.code == "CFG125"
+    assert caught.value.fix == "add it: 'only=[download,convert]'"
+
+
+@pytest.mark.parametrize("key", ["until", "only", "force"])
+def test_unknown_stage_names_get_the_nearest(tiny, key):
+    with pytest.raises(PlanError) as caught:
+        make_plan(tiny(**{key: "build_lm"}), HOST)
+    assert caught.value.fix == f"{key}=build_llm"
+
+
+def test_missing_picture_is_named(tiny, tmp_path):
+    with pytest.raises(RecipeError) as caught:
+        make_plan(tiny(run__image=str(tmp_path / "gone.png")), HOST)
+    assert caught.value.code == "CFG107"
+    assert str(tmp_path / "gone.png") in caught.value.message
+
+
+def test_unknown_port_and_unknown_source_are_refused(tiny):
+    wrong_port = with_stages(tiny(), convert=StageSpec(kind="convert", needs={"modell": "download"}))
+    with pytest.raises(PlanError, match="has no input 'modell'"):
+        make_plan(wrong_port, HOST)
+    wrong_source = with_stages(tiny(), convert=StageSpec(kind="convert", needs={"model": "downlod"}))
+    with pytest.raises(PlanError, match="needs 'downlod'"):
+        make_plan(wrong_source, HOST)
+
+
+def test_missing_input_is_refused(tiny):
+    with pytest.raises(PlanError) as caught:
+        make_plan(with_stages(tiny(), convert=StageSpec(kind="convert")), HOST)
+    assert caught.value.code == "CFG123"
+
+
+def test_circle_is_named():
+    def node(name: str, needs: str) -> Node:
+        stage = Shell(id=name, model_name="m", script="", needs={needs: needs})
+        return Node(stage, Command(argv=(In(needs),)), None, {needs: needs})
+
+    with pytest.raises(PlanError, match="a -> b -> a"):
+        ordered([node("a", "b"), node("b", "a")])
+
+
+def test_key_ignores_places_and_names_but_not_contents(tiny, tmp_path):
+    def key(base, store):
+        return assess(make_plan(base, HOST), Store(tmp_path / store))["download"].key
+
+    first = key(tiny(), "one")
+    assert key(tiny(), "two") == first
+    moved = tmp_path / "elsewhere" / "model"
+    moved.mkdir(parents=True)
+    (moved / "config.json").write_text('{"model_type": "llava"}')
+    assert key(tiny(model__path=str(moved)), "one") == first
+    (moved / "config.json").write_text('{"model_type": "llava", "x": 1}')
+    assert key(tiny(model__path=str(moved)), "one") != first
+
+
+def test_choices_that_a_backend_ignores_stay_out_of_its_keys(tiny):
+    plain = make_plan(tiny(), HOST)["convert"]
+    small = make_plan(tiny(quant="int8_wo"), HOST)["convert"]
+    assert plain.stage != small.stage
+    ignored = plain.command.ignores
+    left = {k: v for k, v in plain.stage.params().items() if k not in ignored}
+    assert left == {k: v for k, v in small.stage.params().items() if k not in ignored}
+
+
+def test_braces_in_a_prompt_are_no_symbols(tiny):
+    plan = make_plan(tiny(run__prompt="{in.model} {out}"), HOST)
+    assert "--input-text={{in.model}} {{out}}" in symbolic(plan["run"].command)
+
+
+def test_prompts_with_dashes_quotes_and_newlines_stay_one_word(tiny):
+    prompt = "--help 'a' \"b\"\n$HOME \\n"
+    words = symbolic(make_plan(tiny(run__prompt=prompt), HOST)["run"].command)
+    assert f"--input-text={prompt}" in words
