@@ -168,14 +168,21 @@ def test_report_of_the_last_run(home):
 
 
 def test_nothing_torch_is_imported_on_the_way_to_a_hit(home):
-    probe = (
-        "import sys; sys.argv = ['mmtrt', *%r]; from mmtrt.__main__ import main; code = main();"
-        "heavy = {'torch', 'transformers', 'onnxruntime', 'hydra', 'omegaconf', 'rich', 'numpy'};"
-        "print(sorted(heavy & set(sys.modules)), code)"
-    ) % (TINY,)
+    probe = """
+import sys
+sys.argv = ["mmtrt", "recipe=llava", "variant=tiny"]
+from mmtrt.__main__ import main
+code = main()
+heavy = {"torch", "transformers", "onnxruntime", "hydra", "omegaconf", "rich", "numpy"}
+print(sorted(heavy & set(sys.modules)), code)
+"""
     env = {"NO_COLOR": "1"}
     mmtrt(*TINY, cwd=home, **env)
     done = subprocess.run(
-        [sys.executable, "-c", probe], capture_output=True, text=True, cwd=home, env={**os.environ, **env}
+        [sys.executable, "-c", probe],
+        capture_output=True,
+        text=True,
+        cwd=home,
+        env={**os.environ, **env},
     )
     assert done.stdout.splitlines()[-1] == "[] 0", done.stdout + done.stderr

@@ -40,10 +40,12 @@ def test_core_works_without_torch(installed, tmp_path):
     done = subprocess.run([installed / "python", "-c", probe], capture_output=True, text=True)
     assert done.stdout.strip() == "None", done.stderr
     rows = json.loads(mmtrt(installed, "ls", "--json", cwd=tmp_path).stdout)["recipes"]
-    assert {row["name"] for row in rows} == {p.stem for p in (ROOT / "recipes/recipe").glob("*.yaml")}
+    assert {row["name"] for row in rows} == {
+        p.stem for p in (ROOT / "recipes/recipe").glob("*.yaml")
+    }
     plan = mmtrt(installed, "plan", "recipe=llava", "variant=tiny", "--json", cwd=tmp_path)
     assert plan.returncode == 0, plan.stderr
-    assert [stage["id"] for stage in json.loads(plan.stdout)["stages"]][0] == "download"
+    assert json.loads(plan.stdout)["stages"][0]["id"] == "download"
     assert str(ROOT) not in plan.stdout
 
 
@@ -72,5 +74,9 @@ def test_sdist_builds_the_same_wheel_content(tmp_path):
     listing = subprocess.run(
         [sys.executable, "-m", "zipfile", "-l", wheel], capture_output=True, text=True
     ).stdout
-    for name in ("mmtrt/_recipes/config.yaml", "mmtrt/_recipes/recipe/llava.yaml", "mmtrt/py.typed"):
+    for name in (
+        "mmtrt/_recipes/config.yaml",
+        "mmtrt/_recipes/recipe/llava.yaml",
+        "mmtrt/py.typed",
+    ):
         assert name in listing

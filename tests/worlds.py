@@ -19,19 +19,15 @@ from mmtrt.stages import Stage
 ROOT = Path(__file__).parent.parent
 RECIPES = ROOT / "recipes"
 
+TOOLS = "torch transformers onnx onnxscript onnxruntime safetensors tokenizers pillow numpy".split()
+
 HOST = HostInfo(
     hostname="box",
     system="Linux x86_64",
     python="3.11.7",
     cpus=4,
     ram_bytes=16 << 30,
-    versions={
-        name: "1.0"
-        for name in (
-            *("torch", "transformers", "onnx", "onnxscript", "onnxruntime"),
-            *("safetensors", "tokenizers", "pillow", "numpy"),
-        )
-    },
+    versions=dict.fromkeys(TOOLS, "1.0"),
     lookup=False,
 )
 

@@ -39,7 +39,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--pictures", type=Path, help="folder for the dozen sample pictures (default: none drawn)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of data and weights (default: 0)")
-    parser.add_argument("--threads", type=int, default=2, help="processor threads (default: 2)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=2,
+        help="CPU threads; take 1 where others use the machine (default: 2)",
+    )
     parser.add_argument(
         "--quick",
         action="store_true",
@@ -168,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "threads": options.threads,
         "machine": platform.machine(),
         "cores": os.cpu_count(),
-        # Above the number of threads, others were using the machine and the seconds flatter nobody.
+        # Above the number of threads: others used the machine, and the seconds say little.
         "load_average": round(os.getloadavg()[1], 1),
     }
     (options.out / "metrics.json").write_text(

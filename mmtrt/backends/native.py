@@ -88,8 +88,8 @@ class Native:
         if stage.format == "none":
             return Skip("quant=none")
         return Command(
-            argv=_module("quantize", "--checkpoint-dir", In("checkpoint", "llm"))
-            + ("--output-dir", Out("llm"), "--format", stage.format)
+            argv=_module("quantize", "--checkpoint-dir", In("checkpoint"))
+            + ("--output-dir", Out(), "--format", stage.format)
             + ("--block-size", str(stage.block_size or DEFAULT_BLOCK_SIZE)),
             outputs={"llm": "llm"},
             ignores=frozenset({"calib_size", "calib_dataset", "kv_cache_dtype", "block_size"}),

@@ -16,7 +16,7 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache as memoised
 from pathlib import Path
@@ -147,8 +147,7 @@ def _compose_anew(
         raise together(problems)
     with _LOCK, quiet():
         try:
-            config, hydra_node = _hydra_compose(looked.hydra_words, dirs, config_name)
-            plain = _plain(config)
+            plain = _hydra_compose(looked.hydra_words, dirs, config_name)
         except Exception as err:  # Hydra raises anything; it ends here
             problems.append(from_hydra(err, words))
             raise together(problems) from err
@@ -168,7 +167,7 @@ def _compose_anew(
     if problems or settings is None:
         raise together(problems)
     composed = Composed(settings, plain.data, words, tuple(looked.sources), tuple(looked.set_by))
-    return composed, None if hydra_node.get("searchpath") else plain.texts
+    return composed, None if plain.has_searchpath else plain.texts
 
 
 def recompose(composed: Composed, config: Any) -> Composed:
@@ -454,10 +453,8 @@ def searching(dirs: Sequence[Path]) -> Iterator[None]:
         _searched[:] = before
 
 
-def _hydra_compose(
-    words: Sequence[str], dirs: Sequence[Path], config_name: str
-) -> tuple[Any, Mapping[str, Any]]:
-    """Return the composed config without Hydra's node, and that node.
+def _hydra_compose(words: Sequence[str], dirs: Sequence[Path], config_name: str) -> Plain:
+    """Return the composed config without Hydra's node.
 
     May be called while another Hydra application runs, as in a job of a sweep.
     """
@@ -475,11 +472,14 @@ def _hydra_compose(
             initialize_config_dir(str(dirs[0]), job_name="mmtrt", **version_base()),
         ):
             config = hydra_compose(config_name, list(words), return_hydra_config=True)
-        HydraConfig.instance().set_config(config)  # for ${hydra:...}
-        node = config["hydra"]
         with read_write(config), open_dict(config):
+            config.hydra.job.num, config.hydra.job.id = 0, "0"  # until a sweep says otherwise
+            HydraConfig.instance().set_config(config)  # for ${hydra:...}
+            has_searchpath = bool(config.hydra.searchpath)
             del config["hydra"]
-        return config, node
+        plain = _plain(config)
+        plain.has_searchpath = has_searchpath
+        return plain
     finally:
         GlobalHydra.instance().hydra = running
         HydraConfig.instance().cfg = outer
@@ -496,6 +496,8 @@ class Plain:
     """Interpolations that lead nowhere, with the reason."""
     texts: list[str] = field(default_factory=list)
     """Values that hold interpolations, as written."""
+    has_searchpath: bool = False
+    """Whether files took part that lie outside of mmtrt's and the user's directories."""
 
 
 def _plain(config: Any) -> Plain:

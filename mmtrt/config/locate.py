@@ -132,8 +132,13 @@ def _syntax_error(path: Path, text: str, err: Exception) -> RecipeError:
     at, why = display(path), str(err).splitlines()[0] if str(err) else type(err).__name__
     fix = "look at this line and the one above it"
     if isinstance(err, yaml.MarkedYAMLError) and (mark := err.problem_mark or err.context_mark):
-        at = f"{display(path)}:{mark.line + 1}:{mark.column + 1}"
         why = ": ".join(part for part in (err.context, err.problem) if part)
+        if err.context_mark and re.search("flow|quoted", err.context or ""):
+            # What is not closed matters, not the place far below where that shows.
+            why += f" up to line {mark.line + 1}"
+            fix = "close what opens here"
+            mark = err.context_mark
+        at = f"{display(path)}:{mark.line + 1}:{mark.column + 1}"
         lines = text.split("\n")
         line = lines[mark.line] if mark.line < len(lines) else ""
         if "\t" in line[: mark.column + 1]:
@@ -370,11 +375,14 @@ def _explain_type(problem: typed.Problem, places: Places) -> RecipeError:
 
 def _explain_range(problem: typed.Problem, places: Places) -> RecipeError:
     name, (value,) = typed.dotted(problem.path), problem.choices
+    text, last = places.override(problem.path), problem.path[-1]
     error = RecipeError(f"{name} {problem.message}", code="CFG112", at=places.where(problem.path))
-    is_override = places.override(problem.path) is not None
-    error.fix = (
-        keys.shell(f"{name}={value}") if is_override else f"write {problem.path[-1]}: {value}"
-    )
+    if text is None:
+        error.fix = f"write {value}" if isinstance(last, int) else f"write {last}: {value}"
+    elif keys.key_of(text) == ".".join(str(part) for part in problem.path):
+        error.fix = keys.shell(f"{keys.key_of(text)}={value}")
+    else:
+        error.fix = f"write {value} for {name}"
     return error
 
 
@@ -404,7 +412,7 @@ def _mended(problem: typed.Problem, raw: str) -> str | None:
     if wanted == "a number" and re.fullmatch(r"[-+]?\d+(\.\d*)?", bare):
         return bare
     if wanted == "a list" and raw[:1] not in "[{" and seen is not None:
-        return f"[{raw}]"
+        return f"[{','.join([raw] * keys.length_of(problem.path))}]"
     return None
 
 

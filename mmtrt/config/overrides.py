@@ -15,7 +15,7 @@ import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal, Union
+from typing import Annotated, Any, Literal, Union
 
 from mmtrt.config import typed
 from mmtrt.config.root import display, recipes_root
@@ -251,13 +251,28 @@ def check(parts: Sequence[str]) -> KeyCheck:
 
 def kind_of(path: Sequence[str | int]) -> str:
     """Return in words what the value at a key must be; empty where the schema does not say."""
-    kinds: tuple[Any, ...] = (Settings,)
-    for part in path:
-        hits = [hit for kind in kinds if (hit := _step(kind, str(part))) is not None]
-        if not hits:
-            return ""
-        kinds = _options(hits[0][0])
+    kinds = _options(_type_at(path))
     return _in_words(kinds) if kinds != (Any,) else ""
+
+
+def length_of(path: Sequence[str | int]) -> int:
+    """Return how many items the list at a key must have; 1 where the schema does not say."""
+    members = typing.get_args(_type_at(path)) or ()
+    for each in (_type_at(path), *members):
+        for bound in getattr(each, "__metadata__", ()):
+            if isinstance(bound, typed.Length):
+                return bound.count
+    return 1
+
+
+def _type_at(path: Sequence[str | int]) -> Any:
+    found: Any = Settings
+    for part in path:
+        hits = [hit for kind in _options(found) if (hit := _step(kind, str(part))) is not None]
+        if not hits:
+            return Any
+        found = hits[0][0]
+    return found
 
 
 def _step(kind: Any, part: str) -> tuple[Any, bool] | None:
@@ -276,9 +291,12 @@ def _step(kind: Any, part: str) -> tuple[Any, bool] | None:
 
 
 def _options(kind: Any) -> tuple[Any, ...]:
-    """Return the members of a union without ``None``, else the type alone."""
+    """Return the members of a union without ``None``, else the type alone; bounds are left out."""
     if typing.get_origin(kind) in (Union, types.UnionType):
-        return tuple(o for o in typing.get_args(kind) if o is not type(None))
+        members = (o for o in typing.get_args(kind) if o is not type(None))
+        return tuple(o for member in members for o in _options(member))
+    if typing.get_origin(kind) is Annotated:
+        return _options(typing.get_args(kind)[0])
     return (kind,)
 
 

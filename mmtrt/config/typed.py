@@ -76,7 +76,7 @@ class Problem:
     message: str
     seen: Any = None
     choices: tuple[str, ...] = ()
-    """Names that would have fitted, for the nearest-match hint; for ``range``, the nearest value."""
+    """Names that would have fitted, for the nearest-match hint; for ``range`` the nearest value."""
     wanted: str = ""
     """What the value must be, for kind ``type``: a value of :data:`NAMES`, or ``a list``, ..."""
 

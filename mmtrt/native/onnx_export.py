@@ -24,6 +24,8 @@ _OPSET = 20
 # A protobuf file ends at 2 GiB. *Chosen* below it, to leave room for the graph itself.
 _EXTERNAL_DATA_BYTES = 1_500_000_000
 
+_NOISY = ("torch.onnx", "onnxscript", "onnx_ir")
+
 # Smaller constants are not worth a Cast. *Chosen*.
 _MIN_NARROW_ELEMENTS = 1024
 
@@ -102,14 +104,18 @@ def export_onnx(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporter's remarks about itself (torchvision, deprecations) off the terminal."""
-    was = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    # Not logging.disable(): torch then goes on collecting its structured trace for nobody.
+    loggers = [logging.getLogger(name) for name in _NOISY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.disable(was)
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
 
 
 def _spec(value: Any) -> TensorSpec:

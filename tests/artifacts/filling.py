@@ -70,11 +70,16 @@ def age(path: Path, seconds: float) -> None:
     os.utime(path, (then, then))
 
 
+def overwrite(path: Path, content: bytes) -> None:
+    """Write to a file that the store made read-only."""
+    path.chmod(0o644)
+    path.write_bytes(content)
+
+
 def tamper(path: Path, content: bytes) -> None:
     """Change a file's content so that size and time stay what they were."""
     before = path.stat()
-    path.chmod(0o644)
-    path.write_bytes(content)
+    overwrite(path, content)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert path.stat().st_size == before.st_size
 
@@ -83,7 +88,8 @@ def replace_in_os(
     name: str, function: Callable[..., Any], setter: Callable[[Any, str, Any], object] = setattr
 ) -> None:
     """Replace a function of ``os`` for ``pathlib``, too, which in Python 3.10 has its own copy."""
-    setter(os, name, function)
     accessor = getattr(pathlib, "_NormalAccessor", None)
-    if hasattr(accessor, name):
+    is_a_copy = getattr(accessor, name, None) is getattr(os, name)
+    setter(os, name, function)
+    if is_a_copy:
         setter(accessor, name, staticmethod(function))

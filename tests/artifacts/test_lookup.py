@@ -11,7 +11,17 @@ from mmtrt.artifacts.lookup import Artifact, Damaged, Hit, Miss
 from mmtrt.artifacts.manifest import tree_digest
 from mmtrt.artifacts.store import Store
 from mmtrt.errors import ArtifactCorrupt, ArtifactError
-from tests.artifacts.filling import FILES, HOSTILE, age, fill, key, tamper
+from tests.artifacts.filling import (
+    FILES,
+    HOSTILE,
+    age,
+    fill,
+    key,
+    overwrite,
+    publish,
+    stage,
+    tamper,
+)
 
 
 def test_nothing_is_a_miss(store: Store) -> None:
@@ -82,7 +92,7 @@ DAMAGES: dict[str, tuple[Callable[[Artifact], object], str, str]] = {
         "config.json is missing",
     ),
     "other size": (
-        lambda a: (a.path / "config.json").write_text("{ }"),
+        lambda a: overwrite(a.path / "config.json", b"{ }"),
         "tiny/config.json",
         "config.json has 3 bytes instead of 2",
     ),
@@ -92,7 +102,7 @@ DAMAGES: dict[str, tuple[Callable[[Artifact], object], str, str]] = {
         "config.json was changed after it was stored",
     ),
     "cut to nothing": (
-        lambda a: os.truncate(a.path / "weights/model.bin", 0),
+        lambda a: overwrite(a.path / "weights/model.bin", b""),
         "tiny/weights/model.bin",
         "weights/model.bin has 0 bytes instead of 5000",
     ),
@@ -155,8 +165,6 @@ def test_a_newer_mmtrts_artifact_is_neither_hit_nor_damaged(store: Store) -> Non
 def test_a_linked_model_is_judged_by_what_the_links_lead_to(store: Store, tmp_path: Path) -> None:
     model = tmp_path / "model.bin"
     model.write_bytes(b"12345")
-    from tests.artifacts.filling import publish, stage
-
     staging = stage(store)
     (staging.path / "model.bin").symlink_to(model)
     artifact = publish(store, staging)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mmtrt.artifacts import outputs
 from mmtrt.artifacts import publish as publish_module
 from mmtrt.artifacts.lookup import Hit, Miss
 from mmtrt.artifacts.manifest import Manifest
@@ -19,6 +20,7 @@ from tests.artifacts.filling import (
     document,
     fill,
     key,
+    overwrite,
     publish,
     replace_in_os,
     stage,
@@ -137,8 +139,6 @@ def test_what_cannot_be_kept_leaves_the_staging_directory_to_be_abandoned(store:
 def test_a_file_whose_time_moves_when_it_reaches_the_disk_is_recorded_anew(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mmtrt.artifacts import outputs
-
     real = outputs.sync_all
     syncs = []
 
@@ -159,11 +159,9 @@ def test_a_file_whose_time_moves_when_it_reaches_the_disk_is_recorded_anew(
 def test_a_file_that_somebody_keeps_writing_is_refused(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mmtrt.artifacts import outputs
-
     def write_on(paths: list[str]) -> None:
         (weights,) = (path for path in paths if path.endswith("model.bin"))
-        Path(weights).write_bytes(os.urandom(10))
+        overwrite(Path(weights), os.urandom(10))
 
     monkeypatch.setattr(outputs, "sync_all", write_on)
     with pytest.raises(ArtifactError) as caught:

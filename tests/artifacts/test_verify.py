@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from mmtrt.artifacts import verify as verify_module
+from mmtrt.artifacts.digest import hash_file
 from mmtrt.artifacts.lookup import Artifact
 from mmtrt.artifacts.store import Store
 from mmtrt.errors import ArtifactError
-from tests.artifacts.filling import age, fill, key, tamper, write
+from tests.artifacts.filling import age, fill, key, overwrite, publish, stage, tamper, write
 
 
 def codes(store: Store, **options: str) -> list[str]:
@@ -45,7 +46,7 @@ TAMPERING: dict[str, tuple[Callable[[Artifact], object], str, str, str]] = {
         "weights/model.bin has another content than recorded",
     ),
     "size": (
-        lambda a: (a.path / "config.json").write_bytes(b"{ }"),
+        lambda a: overwrite(a.path / "config.json", b"{ }"),
         "ART171",
         "tiny/config.json",
         "config.json has 3 bytes instead of 2",
@@ -117,8 +118,6 @@ def test_a_listed_digest_that_was_changed_with_the_file_is_found(store: Store) -
     # Whoever edits a file and its row must also edit the digest of the whole...
     artifact = fill(store)
     tamper(artifact.path / "weights/model.bin", b"W" * 5000)
-    from mmtrt.artifacts.digest import hash_file
-
     old = next(e.digest for e in artifact.manifest.files if e.size == 5000)
     edit(artifact, old, hash_file(artifact.path / "weights/model.bin"))
     assert codes(store) == ["ART173"]
@@ -156,8 +155,6 @@ def test_what_cannot_be_read_is_told(store: Store, monkeypatch: pytest.MonkeyPat
 
 def test_hard_links_are_read_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     one = fill(store, 1, {"x": b"x" * 100})
-    from tests.artifacts.filling import publish, stage
-
     staging = stage(store, 2)
     (staging.path / "y").hardlink_to(one.path / "x")
     publish(store, staging, 2)

@@ -41,7 +41,7 @@ def test_recipe_that_builds_on_another(user_dir: MakeUserDir) -> None:
 
 
 BROKEN = {
-    "syntax": ("a: [", "my/recipe/broken.yaml:1:5"),
+    "syntax": ("a: [\nb: 1", "my/recipe/broken.yaml:1:4"),
     "list": ("- a\n", "my/recipe/broken.yaml"),
     "empty": ("", "my/recipe/broken.yaml"),
     "control": ("a: \x07\n", "my/recipe/broken.yaml:1:4"),

@@ -69,7 +69,21 @@ error[CFG101]: eval.test_hf must be true or false, not the text 'yes'
         """\
 error[CFG101]: workload.image_size must be a list, not the number 336
   at: override 'workload.image_size=336'
-  fix: 'workload.image_size=[336]'""",
+  fix: 'workload.image_size=[336,336]'""",
+    ),
+    "a number out of its bounds": (
+        ["tp=0"],
+        """\
+error[CFG112]: tp must be at least 1, not 0
+  at: override 'tp=0'
+  fix: tp=1""",
+    ),
+    "a list of another length": (
+        ["workload.image_size=[336]"],
+        """\
+error[CFG112]: workload.image_size must have 2 items, not 1
+  at: override 'workload.image_size=[336]'
+  fix: 'workload.image_size=[1,1]'""",
     ),
     "a misspelt key": (
         ["tpp=2"],
@@ -274,6 +288,13 @@ error[CFG101]: recipe.variants.small.facts.patch_size must be a whole number, no
   why: quotes make it text
   fix: write patch_size: 8""",
     ),
+    "a number out of its bounds": (
+        [("patch_size: 8", "patch_size: 0")],
+        """\
+error[CFG112]: recipe.variants.small.facts.patch_size must be at least 1, not 0
+  at: my/recipe/mine.yaml:23:19
+  fix: write patch_size: 1""",
+    ),
     "a value for a mapping": (
         [("{kind: download}", "download")],
         """\
@@ -321,9 +342,25 @@ error[CFG109]: recipe.title cannot be resolved
         [("quants: [none]", "quants: [none")],
         """\
 error[CFG105]: my/recipe/mine.yaml is not valid YAML
-  at: my/recipe/mine.yaml:12:9
-  why: while parsing a flow sequence: did not find expected ',' or ']'
-  fix: look at this line and the one above it""",
+  at: my/recipe/mine.yaml:11:9
+  why: while parsing a flow sequence: did not find expected ',' or ']' up to line 12
+  fix: close what opens here""",
+    ),
+    "an open quote": (
+        [("title: Mine", "title: 'Mine")],
+        """\
+error[CFG105]: my/recipe/mine.yaml is not valid YAML
+  at: my/recipe/mine.yaml:3:8
+  why: while scanning a quoted scalar: found unexpected end of stream up to line 30
+  fix: close what opens here""",
+    ),
+    "an indentation that fits nothing": (
+        [("    repo_id", "   repo_id")],
+        """\
+error[CFG105]: my/recipe/mine.yaml is not valid YAML
+  at: my/recipe/mine.yaml:20:13
+  why: mapping values are not allowed in this context
+  fix: put quotes around text that holds a colon, and indent equal keys equally""",
     ),
     "a colon in text": (
         [("summary: A recipe", "summary: A recipe: one")],

@@ -37,9 +37,15 @@ class Jobs:
 @pytest.fixture(autouse=True)
 def leaves_nothing_behind() -> object:
     root = logging.getLogger()
-    before = list(sys.argv), list(root.handlers), root.level, Path.cwd(), dict(os.environ)
+
+    def state() -> list[object]:
+        environment = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
+        return [list(sys.argv), root.level, Path.cwd(), environment]
+
+    before, handlers = state(), list(root.handlers)
     yield
-    assert before == (list(sys.argv), list(root.handlers), root.level, Path.cwd(), dict(os.environ))
+    assert state() == before
+    assert {type(each) for each in root.handlers} == {type(each) for each in handlers}
     assert {path.name for path in Path.cwd().iterdir()} <= {"my"}
 
 
@@ -102,14 +108,15 @@ def test_sweep_with_a_launcher_and_a_directory(tmp_path: Path) -> None:
 
 def test_value_that_depends_on_the_job() -> None:
     jobs = Jobs()
-    assert run_hydra(["-m", "recipe=llava", "tp=1,2", "session='s${hydra:job.num}'"], jobs) == 2
-    assert jobs.seen == []
+    words = ["recipe=llava", "tp=1,2", 'session="s${hydra:job.num}"']
+    assert run_hydra(["-m", *words], jobs) == 0
+    assert [job.settings.session for job in jobs.seen] == ["s0", "s1"]
 
 
 def test_sweep_of_a_user(user_dir: MakeUserDir) -> None:
     jobs = Jobs()
     assert run_hydra(["-m", "-cd", str(user_dir()), "recipe=mine,llava"], jobs) == 0
-    assert [job.settings.recipe.title for job in jobs.seen][0] == "Mine"
+    assert jobs.seen[0].settings.recipe.title == "Mine"
 
 
 def test_sweep_is_checked_before_its_first_job() -> None:

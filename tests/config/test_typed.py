@@ -98,7 +98,7 @@ def test_annotations_are_those_of_typing() -> None:
     for name in dir(schema):
         cls = getattr(schema, name)
         if dataclasses.is_dataclass(cls) and isinstance(cls, type):
-            assert typed.field_types(cls) == typing.get_type_hints(cls), name
+            assert typed.field_types(cls) == typing.get_type_hints(cls, include_extras=True), name
 
 
 def test_dotted() -> None:

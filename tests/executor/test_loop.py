@@ -1,4 +1,4 @@
-"""The loop, climbing: no work, one stage, chain, diamond, failure, interrupt, resume, corruption."""
+"""The loop, climbing: no work, one stage, chain, diamond, failure, interrupt, corruption."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def test_chain_hands_outputs_on(tmp_path):
 
 
 def test_unchanged_output_stops_the_rebuild(tmp_path):
-    w = world(
-        tmp_path, ("a", "echo same > $1/out"), ("b", "cat $2/out > $1/out", ["a"])
-    )
+    w = world(tmp_path, ("a", "echo same > $1/out"), ("b", "cat $2/out > $1/out", ["a"]))
     run(w)
     w.change("a", script="echo same > $1/out # said otherwise")
     states = assess(w.plan(), Store(tmp_path))
@@ -202,9 +200,7 @@ def test_network_failure_is_given_up_in_the_end(tmp_path, monkeypatch):
 
 
 def test_long_stage_gives_signs_of_life(tmp_path):
-    w = world(
-        tmp_path, ("a", "echo step 1 >&2; sleep 0.7; echo x > $1/out"), heartbeat_s=0.2
-    )
+    w = world(tmp_path, ("a", "echo step 1 >&2; sleep 0.7; echo x > $1/out"), heartbeat_s=0.2)
     _, seen = run(w)
     beats = [event for event in seen if isinstance(event, events.StageBeats)]
     assert 1 <= len(beats) <= 4
@@ -262,7 +258,9 @@ def test_plan_needing_more_gpus_than_there_are_starts_nothing(tmp_path):
     assert not (tmp_path / "shell").exists()
 
 
-@pytest.mark.parametrize("name", ["with space", "quote'd", 'double"quote', "dollar $HOME", "ümlaut"])
+@pytest.mark.parametrize(
+    "name", ["with space", "quote'd", 'double"quote', "dollar $HOME", "ümlaut"]
+)
 def test_hostile_store_paths_survive(tmp_path, name):
     w = world(tmp_path / name, ("a", 'echo 1 > "$1/out"'), ("b", 'cat "$2/out" > "$1/out"', ["a"]))
     result, _ = run(w)

@@ -63,7 +63,9 @@ def small_disk(tmp_path):
 
 def test_full_disk_fails_the_stage_and_the_store_still_verifies(small_disk):
     w = world(small_disk, ("ok", "echo x > $1/out"), ("big", "head -c 3000000 /dev/zero > $1/out"))
-    result, _ = run(w, )
+    result, _ = run(
+        w,
+    )
     assert statuses(result)["big"] == "failed"
     assert no_leftovers(small_disk)
     assert list(Store(small_disk).verify()) == []

@@ -95,10 +95,14 @@ def test_missing_picture_is_named(tiny, tmp_path):
 
 
 def test_unknown_port_and_unknown_source_are_refused(tiny):
-    wrong_port = with_stages(tiny(), convert=StageSpec(kind="convert", needs={"modell": "download"}))
+    wrong_port = with_stages(
+        tiny(), convert=StageSpec(kind="convert", needs={"modell": "download"})
+    )
     with pytest.raises(PlanError, match="has no input 'modell'"):
         make_plan(wrong_port, HOST)
-    wrong_source = with_stages(tiny(), convert=StageSpec(kind="convert", needs={"model": "downlod"}))
+    wrong_source = with_stages(
+        tiny(), convert=StageSpec(kind="convert", needs={"model": "downlod"})
+    )
     with pytest.raises(PlanError, match="needs 'downlod'"):
         make_plan(wrong_source, HOST)
 

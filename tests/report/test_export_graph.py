@@ -6,6 +6,7 @@ from mmtrt.plan.build import make_plan
 from mmtrt.plan.graph import Plan
 from mmtrt.report.export_graph import edges, to_dot, to_mermaid
 from tests.report.golden_text import check
+from tests.report.small_plan import small_plan
 from tests.worlds import HOST, recipe, world
 
 
@@ -14,11 +15,11 @@ def llava_next() -> Plan:
 
 
 def test_mermaid_is_as_recorded():
-    check("llava_next.mmd", to_mermaid(llava_next()))
+    check("small.mmd", to_mermaid(small_plan()))
 
 
 def test_dot_is_as_recorded():
-    check("llava_next.dot", to_dot(llava_next()))
+    check("small.dot", to_dot(small_plan()))
 
 
 def test_the_same_plan_gives_the_same_text():

@@ -67,7 +67,9 @@ def test_example_is_flagged_and_use_instead_is_not(code, models):
         assert code not in [finding.code for finding in find(plan_of(models(overrides(good))))]
 
 
-@pytest.mark.parametrize("code", [code for code in RULES if code[:3] in ("SIZ", "RUN", "PAR", "QNT")])
+@pytest.mark.parametrize(
+    "code", [code for code in RULES if code[:3] in ("SIZ", "RUN", "PAR", "QNT")]
+)
 def test_fix_works_when_typed_after_the_example(code, models):
     words = models(overrides(sections(RULES[code].documentation)["Example"]))
     (finding,) = [f for f in find(plan_of(words)) if f.code == code]
@@ -79,7 +81,7 @@ def test_fix_works_when_typed_after_the_example(code, models):
 def test_codes_are_sorted_unique_and_in_known_areas():
     assert list(RULES) == sorted(RULES)
     assert not RULES.keys() & RETIRED.keys()
-    areas = "CFG MDL SIZ QNT PAR ENG RUN EVL ENV HST ART SEC".split()
+    areas = ["CFG", "MDL", "SIZ", "QNT", "PAR", "ENG", "RUN", "EVL", "ENV", "HST", "ART", "SEC"]
     assert all(re.fullmatch(r"[A-Z]{3}\d{3}", code) and code[:3] in areas for code in RULES)
 
 
@@ -126,7 +128,9 @@ def test_host_that_lacks_tools_stops_a_run_but_not_a_plan():
     assert caught.value.exit_code == 5
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "recipes/recipe").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "recipes/recipe").glob("*.yaml")), ids=lambda p: p.stem
+)
 def test_every_variant_of_every_recipe_passes(path: Path):
     import yaml
 

@@ -124,19 +124,19 @@ anyone else is in this model.
 | whole run with evaluation | {total_s:.0f} s ({cpu_s:.0f} s of CPU time) |
 | peak resident memory | {rss_mib:.0f} MiB |
 | hardware | {threads} threads on {cores} {machine} cores, no GPU |
-| load average at the end | {load_average} (above {threads}: the machine was shared, so seconds \
+| load average at the end | {load_average} (above {cores}: the machine was shared, so seconds \
 are upper bounds) |
 | versions | Python {python}, torch {torch}, transformers {transformers} |
 
 To make it again, from the root of the repository:
 
 ```bash
-python tools/train_llava_tiny.py --seed {seed} --out recipes/assets/llava_tiny \
---pictures recipes/assets/pictures
+python tools/train_llava_tiny.py --seed {seed} --threads {threads} \\
+    --out recipes/assets/llava_tiny --pictures recipes/assets/pictures
 ```
 
-The data depends on the seed alone. Weights also depend on the CPU and on torch, so another
-machine gives slightly different weights and accuracies.
+The data depends on the seed alone. Weights also depend on the CPU, the number of threads and on
+torch, so another machine gives slightly different weights and accuracies.
 
 ## Limitations
 
