@@ -48,7 +48,7 @@ type: $(VENV)/.dev ## check types
 	$(BIN)/mypy
 
 golden: $(VENV)/.dev ## rewrite the golden files
-	MMTRT_GOLDEN=write $(BIN)/python -m pytest -m '' -k golden
+	MMTRT_GOLDEN=1 $(BIN)/python -m pytest tests/report
 
 check: lint type test ## what CI runs
 

@@ -7,8 +7,6 @@ from the driver's library.
 from __future__ import annotations
 
 import os
-import platform
-import socket
 import sys
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -66,9 +64,10 @@ class HostInfo:
 
 def probe() -> HostInfo:
     """Look at this machine."""
+    machine = os.uname()
     return HostInfo(
-        hostname=socket.gethostname(),
-        system=f"{platform.system()} {platform.machine()}",
+        hostname=machine.nodename,
+        system=f"{machine.sysname} {machine.machine}",
         python=".".join(map(str, sys.version_info[:3])),
         cpus=_usable_cpus(),
         ram_bytes=_usable_ram(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import os
 import signal
 import sys
@@ -36,6 +37,10 @@ def dispatch(argv: Sequence[str]) -> int:
     A first word that is no verb is an override of ``run``: ``mmtrt recipe=llava tp=2``.
     """
     args = list(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A path need not be UTF-8; printing it must not be an error.
+            stream.reconfigure(errors="surrogateescape")
     debug = "--debug" in args
     if debug:
         args.remove("--debug")

@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -80,72 +79,74 @@ def recipe_entry(name: str, dirs: Sequence[Path]) -> CatalogueEntry:
             name=name, path=dirs[0] / "recipe" / f"{name}.yaml", error="is not a file"
         )
     try:
-        data = _plain(path, dirs)
+        nodes = _top_nodes(path, dirs)
     except RecipeError as err:
         return CatalogueEntry(name=name, path=path, error=err.render())
     return CatalogueEntry(
         name=name,
         path=path,
-        title=_text(data.get("title")),
-        summary=_text(data.get("summary")),
-        readme_section=_text(data.get("readme_section")),
-        workflow=_text(data.get("workflow")) or "engine",
-        default_variant=_text(data.get("default_variant")),
-        variants=_names(data.get("variants")),
-        quants=_names(data.get("quants")),
-        sessions=_names(data.get("sessions")),
-        backends=_names(data.get("backends")),
+        title=_text(nodes, "title"),
+        summary=_text(nodes, "summary"),
+        readme_section=_text(nodes, "readme_section"),
+        workflow=_text(nodes, "workflow") or "engine",
+        default_variant=_text(nodes, "default_variant"),
+        variants=_names(nodes, "variants"),
+        quants=_names(nodes, "quants"),
+        sessions=_names(nodes, "sessions"),
+        backends=_names(nodes, "backends"),
     )
 
 
-def _plain(path: Path, dirs: Sequence[Path]) -> dict[str, Any]:
-    """Return a recipe's values; those of files that it builds on come first."""
-    data = _load(path)
-    if "defaults" not in data:
-        return data
+Nodes = dict[str, list[yaml.Node]]
+"""Top-level key -> its value in each file that has it, in the order of merging."""
+
+
+def _top_nodes(path: Path, dirs: Sequence[Path]) -> Nodes:
+    """Return a recipe's values, those of files that it builds on first.
+
+    Nodes and not values: constructing all of a recipe takes as long as parsing it.
+    """
+    nodes = _nodes(path)
+    if "defaults" not in nodes:
+        return nodes
     walk = Walk(dirs, {})
     walk.visit(path, "recipe", "recipe")
     if walk.problems:
         raise walk.problems[0]
-    merged: dict[str, Any] = {}
+    merged: Nodes = {}
     for source in walk.sources:
         if source.package == "recipe":
-            _merge(merged, _load(source.path))
+            for key, values in _nodes(source.path).items():
+                merged.setdefault(key, []).extend(values)
     return merged
 
 
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.load(path.read_bytes().decode(), Loader=locate.loader())
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as err:
-        locate.read(path)  # tells the place
-        raise RecipeError(
-            f"{display(path)} cannot be read", code="CFG105", at=display(path), why=str(err)
-        ) from err
-    if not isinstance(data, dict):
+def _nodes(path: Path) -> Nodes:
+    document = locate.read(path, is_strict=False)
+    if not isinstance(document.root, yaml.MappingNode):
         raise RecipeError(
             f"{display(path)} must be a mapping",
             code="CFG105",
-            at=display(path),
+            at=document.at(document.root),
             fix="write key: value",
         )
-    return data
+    return {str(key.value): [value] for key, value in document.root.value}
 
 
-def _merge(target: dict[str, Any], other: Mapping[str, Any]) -> None:
-    for key, value in other.items():
-        if isinstance(value, dict) and isinstance(target.get(key), dict):
-            _merge(target[key], value)
-        else:
-            target[key] = value
+def _text(nodes: Nodes, key: str) -> str:
+    """Return a text as it was written, so that an unquoted 1.10 is told as such."""
+    last = nodes.get(key, [None])[-1]
+    is_text = isinstance(last, yaml.ScalarNode) and not last.tag.endswith(":null")
+    return str(last.value) if last is not None and is_text else ""
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    return tuple(str(each) for each in value) if isinstance(value, (list, dict)) else ()
+def _names(nodes: Nodes, key: str) -> tuple[str, ...]:
+    """Return the items of a list, or the keys of a mapping together with those built on."""
+    values = nodes.get(key, [])
+    if values and isinstance(values[-1], yaml.SequenceNode):
+        items = values[-1].value
+        return tuple(str(item.value) for item in items if isinstance(item, yaml.ScalarNode))
+    return tuple(dict.fromkeys(name for value in values for name in locate.names_below(value)))
 
 
 def config_file(dirs: Sequence[Path], name: str) -> Path | None:

@@ -83,8 +83,8 @@ class Document:
         return None
 
 
-def read(path: Path) -> Document:
-    """Read a YAML file.
+def read(path: Path, *, is_strict: bool = True) -> Document:
+    """Read a YAML file; unless ``is_strict``, a key may stand twice, which saves a third.
 
     Raises:
         RecipeError: CFG105, if it cannot be read, is no UTF-8 or no YAML, or says a key twice.
@@ -112,7 +112,8 @@ def read(path: Path) -> Document:
             fix="save the file as UTF-8",
         ) from err
     document = Document(path, text, _compose(path, text))
-    _refuse_duplicates(document)
+    if is_strict:
+        _refuse_duplicates(document)
     return document
 
 

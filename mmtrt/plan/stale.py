@@ -129,7 +129,11 @@ class UpstreamRuns(Reason):
 
     def sentence(self) -> str:
         """Return the reason in words."""
-        return f"{self.stage} runs first" + ("" if self.certain else "; a hit if its output is")
+        return (
+            f"{self.stage} runs first"
+            if self.certain
+            else f"unless {self.stage} comes out the same"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ def plan_json(
         "backend": plan.choice.backend.name,
         "backend_because": plan.choice.because,
         "toolchain": plan.choice.backend.toolchain(),
+        "host": plan.choice.host.to_json(),
         "quant": recipe.settings.quant.name,
         "tp": recipe.settings.tp,
         "pp": recipe.settings.pp,
@@ -167,6 +168,9 @@ def _note(state: NodeState) -> str:
         size = sum(entry.size for entry in state.artifact.manifest.files)
         return f"{(state.key or '')[:8]}  {size_text(size)}"
     reasons = state.reasons
+    if state.status == "maybe":
+        stages = [reason.stage for reason in reasons if isinstance(reason, UpstreamRuns)]
+        return f"unless {' and '.join(stages)} come{'s' * (len(stages) == 1)} out the same"
     if any(isinstance(reason, FirstBuild) for reason in reasons):
         # That an input comes first is plain to see then.
         reasons = tuple(reason for reason in reasons if not isinstance(reason, UpstreamRuns))

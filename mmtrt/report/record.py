@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping
@@ -34,7 +35,9 @@ class RunRecord:
                 except FileExistsError:
                     continue
                 self.path = path
-                self._events = (path / "events.jsonl").open("a", encoding="utf-8")
+                self._events = (path / "events.jsonl").open(
+                    "a", encoding="utf-8", errors="surrogateescape"
+                )
                 return
         except OSError as error:
             self._give_up(error)
@@ -66,7 +69,8 @@ class RunRecord:
     def close(self) -> None:
         """Close the event log."""
         if self._events is not None:
-            self._events.close()
+            with contextlib.suppress(OSError):
+                self._events.close()
             self._events = None
 
     def write_text(self, name: str, text: str) -> None:
@@ -74,11 +78,11 @@ class RunRecord:
         if self.path is None:
             return
         try:
-            (self.path / name).write_text(text, encoding="utf-8")
+            (self.path / name).write_text(text, encoding="utf-8", errors="surrogateescape")
         except OSError as error:
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        self._events = None
+        self.close()
         if self.warning is None:
             self.warning = f"this run is not recorded: {error}"

@@ -45,7 +45,6 @@ BROKEN = {
     "list": ("- a\n", "my/recipe/broken.yaml"),
     "empty": ("", "my/recipe/broken.yaml"),
     "control": ("a: \x07\n", "my/recipe/broken.yaml:1:4"),
-    "tag": ("a: !!python/object:os.x {}\n", "my/recipe/broken.yaml"),
     "default": ("defaults: [nope]\n", "my/recipe/broken.yaml:1:12"),
     "circle": ("defaults: [broken]\n", "my/recipe/broken.yaml"),
     "deep": ("[" * 3000, "my/recipe/broken.yaml"),
@@ -67,7 +66,7 @@ def test_values_of_strange_types(user_dir: MakeUserDir) -> None:
         **{"recipe/strange": "title: 1.10\nvariants: 3\nquants: {no: 1}\nsummary: null\n"}
     )
     entry = next(entry for entry in recipes([root]) if entry.name == "strange")
-    assert (entry.title, entry.variants, entry.quants) == ("1.1", (), ("False",))
+    assert (entry.title, entry.variants, entry.quants) == ("1.10", (), ("no",))
 
 
 def test_directory_with_the_name_of_a_recipe(user_dir: MakeUserDir) -> None:
@@ -93,8 +92,8 @@ def test_twenty_files_are_read_quickly(tmp_path: Path) -> None:
         (folder / f"r{number}.yaml").write_text(RECIPE)
     recipes([tmp_path / "many"])
     times = []
-    for _ in range(5):
+    for _ in range(10):
         start = time.perf_counter()
         assert len(recipes([tmp_path / "many"])) >= 20
         times.append(time.perf_counter() - start)
-    assert min(times) < 0.05  # *measured*: 15 ms on a loaded two-core machine
+    assert min(times) < 0.04  # *measured*: 7 ms on an idle core; a constructed recipe costs twice

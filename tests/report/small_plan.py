@@ -1,4 +1,4 @@
-"""A plan with one of everything that a command can hold, made by hand: no recipe changes it."""
+"""A plan made by hand, with one of everything that a command can hold; no recipe changes it."""
 
 from __future__ import annotations
 
@@ -34,17 +34,27 @@ def small_plan() -> Plan:
         ),
         Node(
             Quantize(
-                id="quantize", family="llava", format="none", dtype="float16",
-                needs={"checkpoint": "download"}, **common,
+                id="quantize",
+                family="llava",
+                format="none",
+                dtype="float16",
+                needs={"checkpoint": "download"},
+                **common,
             ),
             None,
             "quant=none",
-        ),  # fmt: skip
+        ),
         Node(
             BuildLlm(
-                id="llm", family="llava", engine="tensorrt", dtype="float16",
-                max_batch_size=1, max_input_len=8, max_seq_len=16,
-                needs={"checkpoint": "quantize"}, **common,
+                id="llm",
+                family="llava",
+                engine="tensorrt",
+                dtype="float16",
+                max_batch_size=1,
+                max_input_len=8,
+                max_seq_len=16,
+                needs={"checkpoint": "quantize"},
+                **common,
             ),
             Command(
                 argv=(
@@ -57,24 +67,31 @@ def small_plan() -> Plan:
             ),
             None,
             {"checkpoint": "download"},
-        ),  # fmt: skip
+        ),
         Node(
             Run(
-                id="run", family="llava", engine="tensorrt", max_new_tokens=4,
-                needs={"engine": "llm", "model": "download"}, **common,
+                id="run",
+                family="llava",
+                engine="tensorrt",
+                max_new_tokens=4,
+                needs={"engine": "llm", "model": "download"},
+                **common,
             ),
             Command(
                 argv=(
                     *(Python(), "-m", "ask", Pair("--engine=", In("engine"))),
-                    *(In("model", "it's a file"), Pair("image=", Local("image0", "/my/red $1.png"))),
-                    *("--input-text=say \"it's\"\n$HOME `x` \\", "--top-k", "1", ""),
+                    *(
+                        In("model", "it's a file"),
+                        Pair("image=", Local("image0", "/my/red $1.png")),
+                    ),
+                    *('--input-text=say "it\'s"\n$HOME `x` \\', "--top-k", "1", ""),
                 ),
-                cwd=Out("work"),
+                cwd=Out(),
                 outputs={"result": "result.json"},
             ),
             None,
             {"engine": "llm", "model": "download"},
-        ),  # fmt: skip
+        ),
         Node(Odd(id="a/b c", **common), Command(argv=("true",))),
     )
     chosen = replace(base, overrides=("recipe=llava", "run.prompt=two\nlines"))

@@ -81,7 +81,7 @@ fi
 if [ ! -e "$OUT/run/.done" ]; then
   start run "$RUN_DIR"
   (
-    cd -- "$RUN_DIR/work"
+    cd -- "$RUN_DIR"
     export HF_HUB_OFFLINE=1
     "$PYTHON" -m ask \
       --engine="$LLM_DIR" "$DOWNLOAD_DIR"/'it'"'"'s a file' image="$RUN_IMAGE0" \
@@ -92,7 +92,7 @@ $HOME `x` \' \
   finish run "$RUN_DIR/result.json"
 fi
 
-# a/b c (odd): a plan with one of everything that a command can hold, made by hand: no recipe changes it
+# a/b c (odd): a plan made by hand, with one of everything that a command can hold; no recipe changes it
 #   reads nothing
 if [ ! -e "$OUT/a_b_c/.done" ]; then
   start a_b_c "$A_B_C_DIR"
