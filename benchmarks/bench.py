@@ -73,9 +73,9 @@ class Bench:
 
     @cached_property
     def demo(self) -> Path:
-        """A directory in which the demo has run, so that its store is full."""
+        """A directory in which the demo has run: ``first.json`` tells how, the store is full."""
         directory = self.directory("demo")
-        self.mmtrt(*TINY, cwd=directory, stdout=directory / "first.json")()
+        self.mmtrt(*TINY, "--json", cwd=directory, stdout=directory / "first.json")()
         return directory
 
 

@@ -48,7 +48,7 @@ def of_demo(demo: Path, graph: Path) -> list[Stage]:
     """Return the demo's graph, with the edges of its plan and files as large as in its store.
 
     Args:
-        demo: where the demo ran with ``--json`` into ``first.json``.
+        demo: where the demo ran: :attr:`benchmarks.bench.Bench.demo`.
         graph: directory of the copy; what the demo reads of the user's is copied there.
     """
     ran = json.loads((demo / "first.json").read_text())
@@ -61,7 +61,7 @@ def of_demo(demo: Path, graph: Path) -> list[Stage]:
             continue
         manifest = json.loads((artifacts[planned["id"]].parent / "manifest.json").read_text())
         needs = tuple(need for need in planned["needs"] if need in artifacts)
-        reads = _copied(planned["inputs"], graph)
+        reads = _copied(planned["inputs"], demo, graph)
         stages.append(Stage(planned["id"], needs, reads, _sizes(manifest["files"])))
     return stages
 
@@ -73,12 +73,12 @@ def _sizes(
     return {str(entry["path"]): int(str(entry["size"])) for entry in entries}
 
 
-def _copied(inputs: Mapping[str, object], graph: Path) -> tuple[str, ...]:
-    """Copy the user's files among a stage's inputs into the graph's directory."""
+def _copied(inputs: Mapping[str, object], demo: Path, graph: Path) -> tuple[str, ...]:
+    """Copy the user's files among a stage's inputs: those that are no output of the demo's."""
     found = []
     for value in inputs.values():
         place = Path(str(value))
-        if not place.is_absolute() or "store" in place.parts or not place.exists():
+        if demo in place.parents or not place.is_absolute() or not place.exists():
             continue
         target = graph / "given" / place.name
         target.parent.mkdir(parents=True, exist_ok=True)

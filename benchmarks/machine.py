@@ -23,6 +23,7 @@ def facts(bench: Bench) -> list[tuple[str, str]]:
     return [
         ("date", datetime.now(timezone.utc).strftime("%Y-%m-%d")),
         ("processor", f"{cpu_model()}, {_cpus()} cores in use, load average {load} at the start"),
+        ("priority", priority()),
         ("memory", f"{_memory_gib():.0f} GiB"),
         ("system", f"{platform.system()} {platform.release()}, work on {file_system(bench.work)}"),
         ("Python", platform.python_version()),
@@ -40,6 +41,15 @@ def cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def priority() -> str:
+    """Return how the kernel weighs this session against others: it matters on a shared machine."""
+    try:
+        group = Path("/proc/self/autogroup").read_text().split()[-1]
+    except OSError:
+        group = "unknown"
+    return f"nice {os.nice(0)}, that of the session {group}"
 
 
 def file_system(path: Path) -> str:

@@ -123,5 +123,13 @@ def require_name(name: str) -> None:
         )
 
 
+def listed(directory: Path) -> list[Path]:
+    """Return what is in a directory, sorted; nothing if it is missing or cannot be read."""
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []
+
+
 def _no_name(message: str, wanted: str) -> ArtifactError:
     return ArtifactError(message, code="ART144", fix=f"wanted: {wanted}")

@@ -178,7 +178,7 @@ def rename_new(directory: Path, place: Path) -> bool:
 
 def dead(root: Path) -> Iterator[Path]:
     """Yield what dead processes left in the staging area, without touching it."""
-    for directory in _entries(root):
+    for directory in layout.listed(root / layout.STAGING):
         try:
             if is_free(directory / layout.ALIVE):
                 yield directory
@@ -190,7 +190,7 @@ def dead(root: Path) -> Iterator[Path]:
 
 def sweep(root: Path) -> list[Path]:
     """Delete what dead processes left in the staging area; return what was deleted."""
-    return [directory for directory in _entries(root) if reap(directory)]
+    return [directory for directory in layout.listed(root / layout.STAGING) if reap(directory)]
 
 
 def reap(directory: Path) -> bool:
@@ -233,10 +233,3 @@ def _make(root: Path, prefix: str) -> tuple[Path, Hold]:
             raise
         if hold is not None:
             return directory, hold
-
-
-def _entries(root: Path) -> list[Path]:
-    try:
-        return sorted((root / layout.STAGING).iterdir())
-    except OSError:
-        return []

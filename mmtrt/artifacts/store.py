@@ -289,9 +289,9 @@ class Store:
 
     def directories(self, kind: str | None = None) -> Iterator[Path]:
         """Yield the directory of every artifact, readable or not, sorted."""
-        for place in [self.root / kind] if kind is not None else _listed(self.root):
+        for place in [self.root / kind] if kind is not None else layout.listed(self.root):
             if layout.is_kind(place.name):
-                yield from (each for each in _listed(place) if layout.is_key(each.name))
+                yield from (each for each in layout.listed(place) if layout.is_key(each.name))
 
     def open(self, directory: Path) -> Artifact:
         """Read the artifact in a directory of this store; its files are not looked at.
@@ -362,7 +362,7 @@ class Store:
             What was deleted.
         """
         removed = sweep_staging(self.root)
-        for path in _listed(self.root / layout.LOCKS):
+        for path in layout.listed(self.root / layout.LOCKS):
             with suppress(OSError):
                 if layout.is_lock_name(path.name) and remove_if_free(path):
                     removed.append(path)
@@ -395,13 +395,6 @@ class Store:
         from mmtrt.artifacts.verify import verify
 
         return verify(self, kind, jobs)
-
-
-def _listed(directory: Path) -> list[Path]:
-    try:
-        return sorted(directory.iterdir())
-    except OSError:
-        return []
 
 
 def _busy(directory: Path, why: str, fix: str) -> ArtifactError:

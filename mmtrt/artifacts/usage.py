@@ -173,8 +173,7 @@ def _inventory(store: Store) -> list[_Place]:
     known: dict[tuple[int, int], _Inode] = {}
     directories = [(each.parent.name, each) for each in store.directories()]
     for name in (layout.STAGING, layout.FAILED):
-        area = store.root / name
-        directories += [(name, each) for each in sorted(area.iterdir())] if area.is_dir() else []
+        directories += [(name, each) for each in layout.listed(store.root / name)]
     places = []
     for kind, path in directories:
         inodes: dict[int, _Inode] = {}

@@ -136,7 +136,7 @@ def _fault(location: str, entry: FileEntry, hasher: _Hasher) -> tuple[str, str] 
 def _strangers(artifact: Artifact) -> Iterator[Problem]:
     """Yield what lies in an artifact and is not in its manifest."""
     kind, key = artifact.kind, artifact.key
-    for place in _listed(artifact.directory):
+    for place in layout.listed(artifact.directory):
         if place.name not in _BESIDE and place.name != artifact.manifest.name:
             text = f"{quoted(place.name)} does not belong to the artifact"
             yield Problem("ART175", place, text, "info", kind, key)
@@ -157,25 +157,18 @@ def _leftovers(root: Path) -> Iterator[Problem]:
         yield Problem(
             "ART176", directory, "left by a process that died; a sweep deletes it", "info"
         )
-    for path in _listed(root / layout.LOCKS):
+    for path in layout.listed(root / layout.LOCKS):
         try:
             is_left = layout.is_lock_name(path.name) and is_free(path)
         except OSError:
             is_left = False
         if is_left:
             yield Problem("ART177", path, "left by a process that died; harmless", "info")
-    for place in _listed(root):
+    for place in layout.listed(root):
         if place.name in _AT_ROOT or place.name.startswith(layout.MEMO):
             continue
         strange = [place]
         if layout.is_kind(place.name) and place.is_dir():
-            strange = [each for each in _listed(place) if not layout.is_key(each.name)]
+            strange = [each for each in layout.listed(place) if not layout.is_key(each.name)]
         for each in strange:
             yield Problem("ART175", each, f"{quoted(each.name)} is not the store's", "info")
-
-
-def _listed(directory: Path) -> list[Path]:
-    try:
-        return sorted(directory.iterdir())
-    except OSError:
-        return []

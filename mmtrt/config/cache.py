@@ -1,9 +1,10 @@
 """Composed configurations that were seen before, so that a repeated command skips Hydra.
 
 An entry is plain data. Its key covers everything that composition reads: the overrides, the YAML
-files (by path, size and times), the versions of Hydra, OmegaConf and mmtrt; the environment
-variables that the files mention are stored as digests and compared on every hit. An entry that
-cannot be read, and a directory that cannot be written, are as good as no cache: never an error.
+files (by path, size and times), the versions of Hydra, OmegaConf and mmtrt, and the age of this
+package's own files; the environment variables that the YAML files mention are stored as digests
+and compared on every hit. An entry that cannot be read, and a directory that cannot be written,
+are as good as no cache: never an error.
 
 Nothing here imports more than the standard library, and nothing slow unless there is a miss.
 """
@@ -88,8 +89,10 @@ def key(
     files = yaml_files(dirs)
     if files is None:
         return None
+    # The checks that a hit leaves out: their version stands still in a checkout.
+    code = [[each.name, each.stat().st_mtime_ns] for each in os.scandir(Path(__file__).parent)]
     text = json.dumps(
-        [SCHEMA, list(overrides), config_name, list(dirs), files, installed.versions],
+        [SCHEMA, list(overrides), config_name, list(dirs), files, sorted(code), installed.versions],
         separators=(",", ":"),
         sort_keys=True,
     )

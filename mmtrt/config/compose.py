@@ -149,7 +149,7 @@ def _compose_anew(
         try:
             plain = _hydra_compose(looked.hydra_words, dirs, config_name)
         except Exception as err:  # Hydra raises anything; it ends here
-            problems.append(from_hydra(err, words))
+            problems.append(keys.from_hydra(err, words))
             raise together(problems) from err
     places = locate.Places(looked.sources, looked.set_by)
     for path in plain.missing:
@@ -205,6 +205,14 @@ def parse(words: Sequence[str]) -> tuple[list[keys.Parsed], list[RecipeError]]:
         parser = OverridesParser.create()
         found: list[keys.Parsed] = []
         problems: list[RecipeError] = []
+
+        def parses(text: str) -> bool:
+            try:
+                parser.parse_overrides([text])
+            except Exception:  # noqa: BLE001 - as below
+                return False
+            return True
+
         for text in words:
             try:
                 override = parser.parse_overrides([text])[0]
@@ -215,9 +223,12 @@ def parse(words: Sequence[str]) -> tuple[list[keys.Parsed], list[RecipeError]]:
                     text, override.key_or_group, override.package, action, value, is_sweep
                 )
             except Exception as err:  # noqa: BLE001 - the parser raises anything; it ends here
-                problems.append(_bad_syntax(text, err, parser))
+                problems.append(keys.bad_syntax(text, err, parses))
                 continue
-            found.append(parsed)
+            if parsed.key:
+                found.append(parsed)
+            else:
+                problems.append(keys.bad_syntax(text, ValueError("no key"), parses))
     return found, problems
 
 
@@ -257,40 +268,6 @@ _ACTIONS: dict[str, keys.Action] = {
 }
 
 
-def _bad_syntax(text: str, err: Exception, parser: Any) -> RecipeError:
-    error = RecipeError(f"{text!r} is no override", code="CFG108", at=f"override {text!r}")
-    if "=" not in text:
-        error.why = "an override is key=value"
-        near = keys.nearest(keys.key_of(text), keys.flat_keys(), 1)
-        error.fix = f"{near[0]}=..." if near else "write key=value"
-        return error
-    key, value = text.split("=", 1)
-    error.message = f"the value of {keys.key_of(text) or repr(text)} cannot be understood"
-    error.why = _first_line(err, text)
-    fix = f"{key}={keys.quoted(value)}"
-    if not value or value[0] not in "[{":
-        with contextlib.suppress(Exception):
-            parser.parse_overrides([fix])
-            error.why = "text with spaces at its ends, quotes, brackets or commas needs quotes"
-            error.fix = keys.shell(fix)
-            return error
-    error.fix = "close every bracket and quote, and put quotes around text"
-    if not re.fullmatch(r"[\w.+~/@$-]+", key):
-        error.message = f"{key!r} is no key"
-        error.why, error.fix = "a key is names joined by dots", "write key=value"
-    return error
-
-
-def _first_line(err: BaseException, text: str = "") -> str:
-    lines = [
-        line.strip()
-        for line in str(err).splitlines()
-        if line.strip() and not line.startswith(("See https", "To append", "Error when parsing"))
-    ]
-    lines = [line for line in lines if line != f"Error parsing override '{text}'"]
-    return lines[0] if lines else type(err).__name__
-
-
 @dataclass
 class Looked:
     """What a look at overrides and files, before Hydra, has found."""
@@ -323,9 +300,8 @@ def look(parsed: Sequence[keys.Parsed], dirs: Sequence[Path], config_name: str) 
         elif each.is_hydra:
             good.append(each)
         elif is_group and not isinstance(each.value, dict):
-            is_renamed = each.key in keys.GROUPS and each.package is not None
-            if is_renamed or each.action not in ("change", "add", "delete"):
-                looked.problems.append(keys.unknown_key(each))
+            if (mistake := keys.misused_group(each)) is not None:
+                looked.problems.append(mistake)
                 continue
             names = each.value if isinstance(each.value, list) else [each.value]
             picks = [Choice(None if n is None else keys.spoken(n), each.at) for n in names]
@@ -534,7 +510,7 @@ def _resolution_error(config: Any, path: typed.KeyPath) -> str | None:
         for part in path:
             node = node[part]
     except Exception as err:  # noqa: BLE001 - a resolver may raise anything; it ends here
-        return _first_line(err)
+        return keys.first_line(err)
     return None
 
 
@@ -558,41 +534,3 @@ def _interpolation(path: typed.KeyPath, reason: str, places: Places) -> RecipeEr
     else:
         error.fix = "name a key that exists, or write \\${ for a dollar sign and a brace"
     return error
-
-
-def from_hydra(err: BaseException, words: Sequence[str]) -> RecipeError:
-    """Return the message for an exception of Hydra, OmegaConf or what they call."""
-    text = next((w for w in words if w and w in str(err)), None)
-    at = f"override {text!r}" if text else None
-    options = getattr(err, "options", None)
-    missing = getattr(err, "missing_cfg_file", None)
-    if missing and options is not None:
-        group, _, name = str(missing).rpartition("/")
-        near = keys.nearest(name, options, 1) or (options if len(options) == 1 else [])
-        chosen = next((w for w in words if keys.key_of(w) == group), None)
-        return RecipeError(
-            f"there is no {group} {name!r}",
-            code="CFG106",
-            at=f"override {chosen!r}" if chosen else None,
-            why=f"the choices are {', '.join(options)}" if options else None,
-            fix=f"{group}={near[0]}" if near else "use one of these",
-        )
-    mark = getattr(err, "problem_mark", None)
-    if mark is not None:
-        return RecipeError(
-            "a config file is not valid YAML",
-            code="CFG105",
-            at=f"{mark.name}:{mark.line + 1}:{mark.column + 1}",
-            why=str(getattr(err, "problem", err)),
-            fix="look at this line and the one above it",
-        )
-    code, fix = "CFG100", "see the value at the place above, or the overrides"
-    why = _first_line(err)
-    if isinstance(err, RecursionError):
-        why, fix = "values or defaults are nested in themselves", "remove the circle"
-    elif text and why.startswith(("Could not override", "Key", "Could not delete")):
-        code, fix = "CFG102", "set a key that exists"
-    elif err.__cause__ is not None and why.startswith("Error merging override"):
-        why = _first_line(err.__cause__)
-        code, fix = "CFG101", "give a value of the kind that stands there"
-    return RecipeError("the configuration cannot be composed", code=code, at=at, why=why, fix=fix)

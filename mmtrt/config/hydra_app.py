@@ -21,7 +21,6 @@ from mmtrt.config import overrides as keys
 from mmtrt.config.compose import (
     Composed,
     compose,
-    from_hydra,
     look,
     parse,
     points,
@@ -60,7 +59,7 @@ def run_hydra(argv: Sequence[str], task: Task) -> int:
 
     Raises:
         RecipeError: for every mistake in overrides and recipes.
-        UsageError: CFG108, for switches that do not go together.
+        UsageError: CFG002, for switches that do not go together.
         MmtrtError: what the task raised; of several jobs the first, with the others attached.
     """
     arguments = keys.split(argv)
@@ -73,6 +72,13 @@ def run_hydra(argv: Sequence[str], task: Task) -> int:
     words = _words_for_hydra(arguments.overrides)
     with _sweep_dir(arguments) as extra:
         status = _hydra_main(arguments, [*words, *extra], dirs, jobs.run)
+    if not status and _is_sweep(arguments) and extra and not jobs.started:
+        raise RecipeError(
+            "the sweep has no points",
+            code="CFG108",
+            why="an override with a list of values has none",
+            fix="give at least one value, as in tp=1,2",
+        )
     return status or jobs.outcome()
 
 
@@ -80,23 +86,23 @@ def _check_usage(arguments: keys.Arguments) -> None:
     if arguments.rest:
         raise UsageError(
             f"{arguments.rest[0]!r} does not go with Hydra's switches",
-            code="CFG108",
+            code="CFG002",
             why=f"{' '.join(arguments.hydra) or 'an override of hydra'} is answered by Hydra alone",
             fix=f"leave {arguments.rest[0]} out",
         )
     modes = [each for each in _MODES if arguments.switch(each) is not None]
     if len(modes) > 1:
         raise UsageError(
-            f"{' and '.join(modes)} do not go together", code="CFG108", fix=f"use {modes[0]} alone"
+            f"{' and '.join(modes)} do not go together", code="CFG002", fix=f"use {modes[0]} alone"
         )
     if arguments.switch("--resolve") is not None and arguments.switch("--cfg") is None:
-        raise UsageError("--resolve goes with --cfg only", code="CFG108", fix="add --cfg job")
+        raise UsageError("--resolve goes with --cfg only", code="CFG002", fix="add --cfg job")
     for name, choices in (("--cfg", keys.CFG_CHOICES), ("--info", ("", *keys.INFO_CHOICES))):
         value = arguments.switch(name)
         if value is not None and value not in choices:
             raise UsageError(
                 f"{name} takes {', '.join(filter(None, choices))}, not {value!r}",
-                code="CFG108",
+                code="CFG002",
                 fix=f"{name} {next(filter(None, choices))}",
             )
 
@@ -157,12 +163,15 @@ class _Jobs:
     task: Task
     arguments: keys.Arguments
     pid: int
+    started: int = 0
+    """How many jobs ran in this process."""
     codes: list[int] = field(default_factory=list)
     errors: list[MmtrtError] = field(default_factory=list)
 
     def run(self, config: Any) -> int:
         from hydra.core.hydra_config import HydraConfig
 
+        self.started += 1
         chosen = HydraConfig.get().overrides
         given = set(self.arguments.overrides)
         words = [
@@ -255,7 +264,7 @@ def _hydra_main(
     except (MmtrtError, BrokenPipeError):
         raise
     except Exception as err:
-        raise from_hydra(err, arguments.overrides) from err
+        raise keys.from_hydra(err, arguments.overrides) from err
     return 0
 
 

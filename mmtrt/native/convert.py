@@ -1,11 +1,10 @@
-"""Turn a Hugging Face model into one checkpoint per component: ``DIR/llm`` and ``DIR/vision``.
+"""Turn a Hugging Face model into one checkpoint per component: llm/ and vision/.
 
 Weights are streamed from file to file: memory stays at a few chunks, however large the model.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from mmtrt.native.casting import DTYPE_NAME, STORED_NAME, cast_tensor
 from mmtrt.native.component import WEIGHTS_FILE
 from mmtrt.native.errors import NativeError, report
 from mmtrt.native.families import family_of
+from mmtrt.native.flags import add_directory, stage_parser
 from mmtrt.native.hf_model import HfModel, open_model, read_config
 from mmtrt.native.progress import mebibytes, say
 from mmtrt.native.safetensors_file import StoredTensor, write_tensors
@@ -71,23 +71,9 @@ def _common_dtype(tensors: Iterable[StoredTensor]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the stage; see ``--help``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mmtrt.native.convert", description=(__doc__ or "").partition("\n")[0]
-    )
-    parser.add_argument(
-        "--model-dir",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="Hugging Face model directory (config.json and safetensors)",
-    )
-    parser.add_argument(
-        "--output-dir",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="where llm/ and vision/ are written",
-    )
+    parser = stage_parser("convert", __doc__)
+    add_directory(parser, "--model-dir", "Hugging Face model (config.json and safetensors)")
+    add_directory(parser, "--output-dir", "where llm/ and vision/ are written")
     parser.add_argument(
         "--dtype",
         choices=("auto", *STORED_NAME),

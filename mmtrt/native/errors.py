@@ -21,7 +21,10 @@ _PACKAGES = (
     "onnxscript",
     "onnxruntime",
 )
-_NOT_OURS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+_NOT_OURS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+)
 _EXIT_FAILED = 1
 _EXIT_HOST = 5
 _EXIT_INTERRUPTED = 130

@@ -122,11 +122,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_directory(parser, "--engine-dir", "holds the engines as llm/ and vision/")
     add_directory(parser, "--model-dir", "the model: tokenizer and image preprocessing")
     add_directory(parser, "--output-dir", f"where {RESULT_FILE} is written")
+    # "extend", so that both spellings work: one flag with many values, and the flag repeated,
+    # which is how a text that begins with a dash can be given (--input-text=-1).
     parser.add_argument(
-        "--input-text", nargs="+", required=True, metavar="TEXT", help="one or more questions"
+        "--input-text",
+        action="extend",
+        nargs="+",
+        required=True,
+        metavar="TEXT",
+        help="one or more questions",
     )
     parser.add_argument(
-        "--image-path", nargs="+", default=[], metavar="FILE", help="one or more images"
+        "--image-path",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="one or more images",
     )
     parser.add_argument(
         "--batch-size",
@@ -164,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help=f"time {_PROFILED_RUNS} more runs and report their medians",
     )
     flags = parser.parse_args(argv)
-    return report(lambda: _run(flags))  # fmt: skip
+    return report(lambda: _run(flags))
 
 
 def _run(flags: argparse.Namespace) -> None:

@@ -79,18 +79,38 @@ class EngineSession:
         self._running: _Running | None = None
 
     def load(self, component: str) -> None:
-        """Load a graph, once; ``encode_images`` and ``prefill`` do so by themselves."""
+        """Load a graph, once; ``encode_images`` and ``prefill`` do so by themselves.
+
+        Raises:
+            NativeError: ART203, if ONNX Runtime cannot load it.
+        """
         if component in self._graphs:
             return
         started = perf_counter()
         import onnxruntime as ort
+        from onnxruntime.capi import onnxruntime_pybind11_state as status
 
         options = ort.SessionOptions()
         options.log_severity_level = _LOG_ERRORS
         path = self._directory / component / MODEL_FILE
-        self._graphs[component] = ort.InferenceSession(
-            path, sess_options=options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            graph = ort.InferenceSession(
+                path, sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        # onnxruntime's errors have no common base class but Exception.
+        except (
+            status.Fail,
+            status.InvalidArgument,
+            status.InvalidGraph,
+            status.InvalidProtobuf,
+            status.NotImplemented,
+        ) as error:
+            raise NativeError(
+                f"{path}: onnxruntime {ort.__version__} cannot load the graph: {error}",
+                code="ART203",
+                fix=f"build the {component} engine again, with the versions installed here",
+            ) from error
+        self._graphs[component] = graph
         self.load_ms += _ms_since(started)
 
     def encode_images(self, pixels: Any) -> Any:

@@ -37,8 +37,18 @@ class PromptTokenizer:
             rows: visual features of one image.
             vocab_size: ids from here on are rows.
             first_row: row of the table where this prompt's features start.
+
+        Raises:
+            NativeError: RUN214, if the text has a token that the engine's vocabulary has not.
         """
         ids = self.encode_text(prompt, rows=rows)
+        if max(ids, default=0) >= vocab_size:
+            raise NativeError(
+                f"the tokenizer gives id {max(ids)}, the engine's vocab_size is {vocab_size}",
+                code="RUN214",
+                why="it would be taken for a visual feature",
+                fix="give --model-dir the model that the engines were built from",
+            )
         table = iter(range(first_row, first_row + len(ids)))
         return [vocab_size + next(table) if id_ == self._image_token_id else id_ for id_ in ids]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmtrt.native.component import WEIGHTS_FILE
 from mmtrt.native.errors import NativeError
+from mmtrt.native.safetensors_file import read_header
 
 
 def load_weights(module: Any, directory: Path, *, tied_head: bool = False) -> Any:
@@ -18,11 +19,14 @@ def load_weights(module: Any, directory: Path, *, tied_head: bool = False) -> An
         tied_head: the checkpoint has no ``lm_head.weight``, because it equals the embedding.
 
     Raises:
-        NativeError: MDL204, if names or shapes of module and checkpoint differ.
+        NativeError: MDL204, if names or shapes of module and checkpoint differ; MDL205, if the
+            file is damaged.
     """
     import torch
     from safetensors import safe_open
 
+    # Names a damaged file as such; safe_open's own error does not say which file it is.
+    read_header(directory / WEIGHTS_FILE)
     state: dict[str, Any] = {}
     with safe_open(directory / WEIGHTS_FILE, framework="pt") as file:
         for name in file.keys():  # noqa: SIM118 - safe_open is no mapping, only keys() iterates

@@ -306,6 +306,13 @@ def test_versions_count() -> None:
     assert cache.installed().versions.keys() == set(cache.DISTRIBUTIONS)
 
 
+def test_code_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    place = [str(recipes_root())]
+    before = cache.key([], "config", place, cache.installed())
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
+    assert cache.key([], "config", place, cache.installed()) != before
+
+
 def test_order_of_overrides_counts() -> None:
     assert compose(["recipe=llava", "tp=1", "tp=2"]).settings.tp == 2
     assert compose(["recipe=llava", "tp=2", "tp=1"]).settings.tp == 1

@@ -36,6 +36,7 @@ MANY = [
     ["recipe=llava", "recipe.variants.tiny.facts.hidden_size=64"],
     ["recipe=llava", "+recipe.variants.big={facts: ${recipe.variants.7b.facts}}"],
     ["recipe=llava", "recipe.quants.0=int8_wo"],
+    ["recipe=llava", "recipe.variants={7b: {license: mit}}"],
     ["recipe=llava", "~executor.network_retries", "~quant.name", "++quant.name=fp8"],
     ["recipe=llava", "workload.image_size=[336,336]", "workload.audio_seconds=3"],
     ["recipe=llava", "variant=7b", "variant=tiny"],

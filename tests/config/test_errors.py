@@ -144,6 +144,82 @@ error[CFG102]: there is no key 'quant@x'
   at: override 'quant@x=none'
   fix: quant=none""",
     ),
+    "two names for a group": (
+        ["quant=[none,int8_wo]"],
+        """\
+error[CFG106]: quant takes one name
+  at: override 'quant=[none,int8_wo]'
+  why: several files would be mixed into one
+  fix: quant=none, or -m quant=none,int8_wo to run each of them""",
+    ),
+    "a group that is there already": (
+        ["+quant=none"],
+        """\
+error[CFG102]: quant is there already
+  at: override '+quant=none'
+  fix: quant=none""",
+    ),
+    "a key that is there already": (
+        ["+tp=2"],
+        """\
+error[CFG102]: tp is there already
+  at: override '+tp=2'
+  fix: tp=2""",
+    ),
+    "a key that cannot be deleted": (
+        ["~session"],
+        """\
+error[CFG102]: session cannot be deleted
+  at: override '~session'
+  why: it is null, or not there
+  fix: leave the override out""",
+    ),
+    "an item of nothing": (
+        ["run.image.0=a.png"],
+        """\
+error[CFG102]: there is no key 'run.image.0'
+  at: override 'run.image.0=a.png'
+  fix: set run.image as a whole""",
+    ),
+    "an item that is not there": (
+        ["recipe.quants.9=none"],
+        """\
+error[CFG101]: recipe.quants.9 cannot be set to this
+  at: override 'recipe.quants.9=none'
+  why: list index out of range
+  fix: set recipe.quants as a whole""",
+    ),
+    "a key of Hydra that does not exist": (
+        ["hydra.nope=1"],
+        """\
+error[CFG102]: there is no key 'hydra.nope'
+  at: override 'hydra.nope=1'
+  fix: see Hydra's keys: mmtrt --cfg hydra recipe=...""",
+    ),
+    "a name that starts with a digit": (
+        ["recipe.variants.7b.license=mit"],
+        """\
+error[CFG108]: 'recipe.variants.7b.license' cannot be written as a key
+  at: override 'recipe.variants.7b.license=mit'
+  why: '7b' starts with a digit
+  fix: 'recipe.variants={7b: {license: mit}}'""",
+    ),
+    "no key": (
+        ["=3"],
+        """\
+error[CFG108]: '=3' is no override
+  at: override '=3'
+  why: an override is key=value
+  fix: write key=value""",
+    ),
+    "two dots": (
+        ["run..top_k=3"],
+        """\
+error[CFG108]: 'run..top_k' is no key
+  at: override 'run..top_k=3'
+  why: a key is names joined by dots
+  fix: write key=value""",
+    ),
     "a value outside of its choices": (
         ["dtype=fp16"],
         """\

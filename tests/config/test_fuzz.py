@@ -148,6 +148,14 @@ def test_any_yaml(pieces: list[str]) -> None:
     outcome(["recipe=strange"], Path("my"))
 
 
+def test_bytes_that_are_no_text() -> None:
+    """What a shell passes and Python cannot decode."""
+    outcome(["recipe=llava", "run.prompt=\udcff"])
+    outcome(["recipe=llava", "\udcff"])
+    outcome(["recipe=\udcff"])
+    outcome(["recipe=llava", 'run.prompt="\udcff"'])
+
+
 def test_deep_nesting() -> None:
     path = Path("my/recipe/deep.yaml")
     path.parent.mkdir(parents=True)

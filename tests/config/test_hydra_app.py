@@ -247,6 +247,7 @@ def test_usage(argv: list[str], message: str) -> None:
         (["recipe=llava", "hydra.nope=1"], "CFG102"),
         (["-m", "recipe=llava", "hydra/sweeper=nope", "tp=1,2"], "CFG106"),
         (["-m", "recipe=llava", "tp=interval(1,2)"], "CFG100"),
+        (["-m", "recipe=llava", "tp=glob(*)"], "CFG108"),
         (["--config-path", "nowhere"], "CFG100"),
         (["--cfg", "job", "-cd", "nowhere", "recipe=llava"], "CFG107"),
     ],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,21 @@ def test_quantizing_twice_is_refused(
     format_, output = quantized
     flags = ("--checkpoint-dir", output, "--output-dir", tmp_path, "--format", format_)
     assert f"error[QNT201]: {output}: the weights are {format_} already" in refused(main, *flags)
+
+
+def test_a_damaged_checkpoint_is_refused_by_the_builder(
+    quantized: tuple[str, Path], tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    from mmtrt.native.build_llm import main as build_main
+
+    shutil.copytree(quantized[1] / "llm", tmp_path / "llm")
+    path = tmp_path / "llm/rank0.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    limits = ("--max-batch-size", 1, "--max-input-len", 8, "--max-seq-len", 16)
+    flags = ("--checkpoint-dir", tmp_path / "llm", "--output-dir", tmp_path / "e", *limits)
+    assert f"error[MDL205]: {path}: not a safetensors file, or cut short" in refused(
+        build_main, *flags
+    )
 
 
 def test_a_directory_without_a_checkpoint_is_refused(

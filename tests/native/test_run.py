@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,6 +75,17 @@ def test_a_single_image_and_text_are_repeated(
     assert requests[0] == requests[1] == requests[2]
 
 
+def test_flags_may_be_repeated_and_a_text_may_begin_with_a_dash(
+    flags: list[object], images: list[Path], tmp_path: Path
+) -> None:
+    argv = [*flags, *(f"--image-path={image}" for image in images[:2])]
+    argv += ["--input-text=-1 or 1?", "--input-text=hi", "--max-new-tokens", 2]
+    assert main([str(flag) for flag in argv]) == 0
+    requests = result(tmp_path)["requests"]
+    assert [one["images"] for one in requests] == [["0.png"], ["1.png"]]
+    assert [one["prompt"][14:-11] for one in requests] == ["-1 or 1?", "hi"]
+
+
 def test_profiling_reports_medians(flags: list[object], images: list[Path], tmp_path: Path) -> None:
     argv = [*flags, "--input-text", "hi", "--image-path", images[0], "--run-profiling"]
     assert main([str(flag) for flag in argv]) == 0
@@ -143,6 +155,29 @@ def test_bad_input_is_refused_without_a_traceback(
     assert message in err
     assert "Traceback" not in err
     assert not (tmp_path / "out" / RESULT_FILE).exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no protobuf", None])
+def test_a_damaged_engine_is_refused(
+    flags: list[object],
+    engines: Path,
+    tmp_path: Path,
+    refused: Callable[..., str],
+    content: bytes | None,
+) -> None:
+    shutil.copytree(engines, tmp_path / "e")
+    path = tmp_path / "e/llm/model.onnx"
+    path.write_bytes(path.read_bytes()[:-5000] if content is None else content)
+    err = refused(main, *flags, "--engine-dir", tmp_path / "e", "--input-text", "hi")
+    assert f"error[ART203]: {path}: onnxruntime " in err
+
+
+def test_an_output_directory_that_is_a_file_is_told(
+    flags: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").write_text("")
+    assert main([*map(str, flags), "--input-text", "hi"]) == 1
+    assert f"error[HST201]: {tmp_path / 'out'}: File exists" in capsys.readouterr().err
 
 
 def test_placeholder_without_image_is_refused(

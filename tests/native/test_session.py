@@ -159,7 +159,14 @@ def test_engines_of_different_models_are_refused(
         MultimodalSession(tmp_path, tiny_model)
 
 
-@pytest.mark.parametrize("variant", [{"text_type": "qwen2", "tied": True, "strategy": "full"}])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {"text_type": "qwen2", "tied": True, "strategy": "full"},
+        pytest.param({"text_type": "mistral", "strategy": "full"}, marks=pytest.mark.slow),
+    ],
+    ids=["qwen2", "mistral"],
+)
 def test_other_variants_equal_transformers(
     tmp_path: Path, images: list[Path], variant: dict[str, Any]
 ) -> None:

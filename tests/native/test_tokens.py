@@ -44,6 +44,11 @@ def test_visual_features_are_rows_after_the_vocabulary(model: Path) -> None:
     assert [id_ for id_ in ids if id_ >= 1000] == [1006, 1007, 1008]
 
 
+def test_a_token_beyond_the_vocabulary_is_refused(model: Path) -> None:
+    with pytest.raises(NativeError, match="gives id 279, the engine's vocab_size is 270"):
+        tokenizer(model).encode("USER:", rows=1, vocab_size=270, first_row=0)
+
+
 def test_another_models_tokenizer_is_refused(model: Path) -> None:
     with pytest.raises(NativeError, match="<image> is token 3, the engine was built with 7"):
         PromptTokenizer(model, image_token_id=7, placeholder="<image>")
