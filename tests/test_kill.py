@@ -1,6 +1,7 @@
 """SIGKILL at random moments of a cold run: the store verifies, the next run completes and agrees.
 
-``make kill-test`` does it a hundred times; ``tests/executor/test_killed.py`` does it to shell stages.
+``make kill-test`` does it a hundred times; ``tests/executor/test_killed.py`` kills
+shell stages.
 """
 
 from __future__ import annotations

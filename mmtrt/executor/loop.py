@@ -21,7 +21,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 from mmtrt.artifacts.keys import key_of
+from mmtrt.artifacts.locks import Hold
 from mmtrt.artifacts.store import Artifact, Hit, KeyLock, Staging, Store
+from mmtrt.backends.base import Command
 from mmtrt.config.schema import ExecutorChoice
 from mmtrt.errors import ArtifactError, HostError, Interrupted, MmtrtError, StageFailed
 from mmtrt.executor import events
@@ -92,6 +94,8 @@ class _Work:
     timed_out: bool = False
     next_beat: float = 0.0
     reasons: list[dict[str, Any]] = field(default_factory=list)
+    pins: list[Hold] = field(default_factory=list)
+    """Keep ``cache gc`` off the artifacts that the stage reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,8 +298,12 @@ class _Loop:
             self._swept = True
             self._store.sweep()
         assert node.command is not None
-        staging = self._store.open_staging(node.kind, key, node.stage.model_name)
+        staging = self._store.open_staging(
+            node.kind, key, node.stage.model_name, _recorded(node.command)
+        )
+        pins: list[Hold] = []
         try:
+            pins = [self._store.pin(self._made[need]) for need in node.needs]
             layout = self._layout(node, staging.path)
             work_dir = staging.directory / "work"
             work_dir.mkdir(exist_ok=True)
@@ -308,6 +316,7 @@ class _Loop:
             )
             process = self._runner.start(launch)
         except OSError as error:
+            _let_go(pins)
             self._store.abandon(staging, None)
             raise ArtifactError(
                 f"stage {node.id} could not be started: {error.strerror or error}",
@@ -315,6 +324,7 @@ class _Loop:
                 why=str(error),
             ) from error
         except BaseException:
+            _let_go(pins)
             self._store.abandon(staging, None)
             raise
         now = time.monotonic()
@@ -334,6 +344,7 @@ class _Loop:
             now + timeout if timeout else None,
             next_beat=now + self._choice.heartbeat_s,
             reasons=reasons,
+            pins=pins,
         )
         self._running[node.id] = work
         self._emit(
@@ -396,11 +407,7 @@ class _Loop:
         return self._store.publish(
             work.staging,
             key_document=work.document,
-            command={
-                "argv": symbolic(node.command),
-                "cwd": None if node.command.cwd is None else node.command.cwd.symbol(),
-                "env": dict(node.command.env),
-            },
+            command=_recorded(node.command),
             host=self._plan.choice.host.to_json(),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - work.started, 3),
@@ -479,8 +486,13 @@ class _Loop:
             elif not self._retry(work, outcome):
                 self._fail(work, outcome, seconds)
         finally:
-            self._tokens.give_back(work.lease)
-            work.lock.release()
+            self._release(work)
+
+    def _release(self, work: _Work) -> None:
+        """Give back everything that a stage held."""
+        self._tokens.give_back(work.lease)
+        _let_go(work.pins)
+        work.lock.release()
 
     def _retry(self, work: _Work, outcome: _Outcome) -> bool:
         """Put a network stage back in line after a failure that may pass."""
@@ -532,8 +544,21 @@ class _Loop:
                 work = self._running.pop(outcome.stage)
                 if outcome.artifact is None:
                     self._store.abandon(work.staging, None)
-                self._tokens.give_back(work.lease)
-                work.lock.release()
+                self._release(work)
+
+
+def _recorded(command: Command) -> dict[str, Any]:
+    """Return a command as manifests keep it: with symbols, so that it means the same anywhere."""
+    return {
+        "argv": symbolic(command),
+        "cwd": None if command.cwd is None else command.cwd.symbol(),
+        "env": dict(command.env),
+    }
+
+
+def _let_go(pins: list[Hold]) -> None:
+    for pin in pins:
+        pin.let_go()
 
 
 @contextlib.contextmanager

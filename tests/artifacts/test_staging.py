@@ -15,7 +15,6 @@ from mmtrt.artifacts.store import Store
 from mmtrt.errors import ArtifactError
 from tests.artifacts.filling import HOSTILE, fill, key, publish, stage, write
 
-
 # Python 3.12 and later warn of forks with BLAKE3's idle threads around; hash_file minds them.
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 

@@ -107,10 +107,11 @@ def test_streams_and_seeds_differ():
 def test_shape_stays_inside_the_picture(shape):
     some = (scene for scene in draw.scenes(7, "edges") if scene.shape == shape)
     for scene in islice(some, 50):
-        pixels = draw.draw(scene, 48)
+        # Large, because at 48 px the blended outline may reach the edge though the shape does not.
+        pixels = draw.draw(scene, 336)
         edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
         assert (edge == scene.paper).all()
-        assert (pixels == scene.ink).all(axis=-1).sum() > 40
+        assert (pixels == scene.ink).all(axis=-1).sum() > 2000
 
 
 def test_shipped_pictures_are_what_the_code_draws(tmp_path, labels):

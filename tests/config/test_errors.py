@@ -166,14 +166,6 @@ error[CFG102]: tp is there already
   at: override '+tp=2'
   fix: tp=2""",
     ),
-    "a key that cannot be deleted": (
-        ["~session"],
-        """\
-error[CFG102]: session cannot be deleted
-  at: override '~session'
-  why: it is null, or not there
-  fix: leave the override out""",
-    ),
     "an item of nothing": (
         ["run.image.0=a.png"],
         """\
@@ -609,13 +601,28 @@ error[CFG106]: there is no {group} {wrong!r}
 
 def test_unknown_choice_of_hydra() -> None:
     assert (
-        told(["recipe=llava", "hydra/launcher=bassic"])
+        told(["recipe=llava", "hydra/output=defalt"])
         == """\
-error[CFG106]: there is no hydra/launcher 'bassic'
-  at: override 'hydra/launcher=bassic'
-  why: the choices are basic
-  fix: hydra/launcher=basic"""
+error[CFG106]: there is no hydra/output 'defalt'
+  at: override 'hydra/output=defalt'
+  why: the choices are default
+  fix: hydra/output=default"""
     )
+
+
+def test_null_that_is_deleted() -> None:
+    """Hydra 1.4 allows it, 1.3 does not."""
+    try:
+        assert compose(["recipe=llava", "~session"]).settings.session is None
+    except RecipeError as err:
+        assert (
+            err.render()
+            == """\
+error[CFG102]: session cannot be deleted
+  at: override '~session'
+  why: it is null, or not there
+  fix: leave the override out"""
+        )
 
 
 def test_no_recipe() -> None:

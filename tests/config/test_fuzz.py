@@ -14,7 +14,7 @@ from mmtrt.errors import RecipeError
 LLAVA = (recipes_root() / "recipe/llava.yaml").read_bytes()
 
 quick = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -274,7 +274,7 @@ def test_completion_script(capsys: pytest.CaptureFixture[str]) -> None:
         ("mmtrt plan --json recipe=llava dtype=fl", "dtype=float16 dtype=float32"),
         ("mmtrt recipe=llava backend=nat", "backend=native"),
         ("mmtrt recipe=llava hydra/laun", "hydra/launcher="),
-        ("mmtrt plan --json recipe=llava hydra/launcher=", "hydra/launcher=basic"),
+        ("mmtrt plan --json recipe=llava hydra/output=", "hydra/output=default"),
         ("mmtrt recipe=llava tp=", "tp=1"),
         ("mmtrt recipe=lava zzz", ""),
         ("mmtrt recipe=[ zzz", ""),

@@ -221,7 +221,7 @@ OVERHEAD_BYTES = 100 << 20
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs Linux's /proc")
 @pytest.mark.parametrize(
     ("layers", "hidden"),
-    [(10, 1024), pytest.param(64, 2048, marks=pytest.mark.slow)],
+    [(10, 1024), pytest.param(25, 2048, marks=pytest.mark.slow)],
     ids=["400MB", "4GB"],
 )
 @pytest.mark.parametrize("dtype", ["auto", "bfloat16"])
