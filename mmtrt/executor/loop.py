@@ -10,33 +10,28 @@ import contextlib
 import queue
 import shlex
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 from mmtrt.artifacts.keys import key_of
-from mmtrt.artifacts.locks import Hold
-from mmtrt.artifacts.store import Artifact, Hit, KeyLock, Staging, Store
-from mmtrt.backends.base import Command
+from mmtrt.artifacts.store import Artifact, Hit, KeyLock, Store
 from mmtrt.config.schema import ExecutorChoice
-from mmtrt.errors import ArtifactError, HostError, Interrupted, MmtrtError, StageFailed
+from mmtrt.errors import HostError, Interrupted, StageFailed
 from mmtrt.executor import events
-from mmtrt.executor.environment import environment
 from mmtrt.executor.tails import last_lines, last_progress
 from mmtrt.executor.tokens import Lease, Tokens
+from mmtrt.executor.work import Outcome, Work
 from mmtrt.plan.assess import Assessment, assess, document_of
 from mmtrt.plan.graph import Node
-from mmtrt.plan.render import Layout, symbolic
 from mmtrt.rules.check import CheckedPlan
 
 if TYPE_CHECKING:
-    from mmtrt.executor.runner import Process, Runner
+    from mmtrt.executor.runner import Runner
 
 Status = Literal["hit", "done", "failed", "skipped"]
 
@@ -74,40 +69,6 @@ class RunResult:
     def failures(self) -> list[StageFailed]:
         """Return the errors of the stages that failed."""
         return [stage.error for stage in self.stages if stage.error is not None]
-
-
-@dataclass
-class _Work:
-    """One stage that is under way."""
-
-    node: Node
-    key: str
-    document: dict[str, Any]
-    lock: KeyLock
-    lease: Lease
-    staging: Staging
-    process: Process
-    started: float
-    layout: Layout
-    attempt: int = 1
-    deadline: float | None = None
-    timed_out: bool = False
-    next_beat: float = 0.0
-    reasons: list[dict[str, Any]] = field(default_factory=list)
-    pins: list[Hold] = field(default_factory=list)
-    """Keep ``cache gc`` off the artifacts that the stage reads."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What a stage's own thread reports."""
-
-    stage: str
-    artifact: Artifact | None
-    error: MmtrtError | None
-    exit_code: int
-    status: str
-    peak_rss_bytes: int
 
 
 def execute(
@@ -153,10 +114,10 @@ class _Loop:
         self._waiting: list[Node] = []
         self._made: dict[str, Artifact] = {}
         self._results: dict[str, StageResult] = {}
-        self._running: dict[str, _Work] = {}
+        self._running: dict[str, Work] = {}
         self._waits: set[str] = set()
         self._retry_at: dict[str, tuple[float, int]] = {}
-        self._outcomes: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._swept = False
 
     def run(self) -> RunResult:
@@ -290,141 +251,41 @@ class _Loop:
         lease: Lease,
         attempt: int,
     ) -> None:
-        from mmtrt.executor.runner import Launch, LocalRunner
+        from mmtrt.executor.runner import LocalRunner
 
         if self._runner is None:
             self._runner = LocalRunner()
         if not self._swept:
             self._swept = True
             self._store.sweep()
-        assert node.command is not None
-        staging = self._store.open_staging(
-            node.kind, key, node.stage.model_name, _recorded(node.command)
-        )
-        pins: list[Hold] = []
-        try:
-            pins = [self._store.pin(self._made[need]) for need in node.needs]
-            layout = self._layout(node, staging.path)
-            work_dir = staging.directory / "work"
-            work_dir.mkdir(exist_ok=True)
-            launch = Launch(
-                argv=layout.argv(node.command),
-                env=environment(node.command, lease),
-                cwd=Path(layout.cwd(node.command) or work_dir),
-                stdout=staging.stdout,
-                stderr=staging.stderr,
-            )
-            process = self._runner.start(launch)
-        except OSError as error:
-            _let_go(pins)
-            self._store.abandon(staging, None)
-            raise ArtifactError(
-                f"stage {node.id} could not be started: {error.strerror or error}",
-                code="ART120",
-                why=str(error),
-            ) from error
-        except BaseException:
-            _let_go(pins)
-            self._store.abandon(staging, None)
-            raise
         now = time.monotonic()
         timeout = self._choice.stage_timeout_s
-        reasons = [reason.to_json() for reason in self._assessment[node.id].reasons]
-        work = _Work(
-            node,
-            key,
-            document,
-            lock,
-            lease,
-            staging,
-            process,
-            now,
-            layout,
-            attempt,
-            now + timeout if timeout else None,
+        work = Work(
+            node=node,
+            plan=self._plan,
+            store=self._store,
+            inputs={feed: self._made[feed] for feed in node.needs},
+            key=key,
+            document=document,
+            lock=lock,
+            lease=lease,
+            is_forced=self._is_forced(node),
+            attempt=attempt,
+            started=now,
+            deadline=now + timeout if timeout else None,
             next_beat=now + self._choice.heartbeat_s,
-            reasons=reasons,
-            pins=pins,
         )
+        work.start(self._runner)
         self._running[node.id] = work
+        reasons = [reason.to_json() for reason in self._assessment[node.id].reasons]
         self._emit(
             events.StageStarted(
-                node.id, node.kind, key, list(launch.argv), str(staging.stderr), attempt, reasons
+                node.id, node.kind, key, work.argv, str(work.staging.stderr), attempt, reasons
             )
         )
-        threading.Thread(target=self._attend, args=(work,), name=node.id, daemon=True).start()
-
-    def _layout(self, node: Node, out: Path) -> Layout:
-        inputs = {
-            port: self._made[feed].path for port, feed in node.feeds.items() if feed in self._made
-        }
-        return Layout(out, inputs, sys.executable)
-
-    def _attend(self, work: _Work) -> None:
-        """Wait for a stage's process and publish its output (in the stage's own thread)."""
-        ended = work.process.wait()
-        artifact, error = None, None
-        if ended.exit_code == 0 and not work.timed_out:
-            try:
-                artifact = self._publish(work, ended.peak_rss_bytes)
-            except MmtrtError as problem:
-                error = problem
-            except OSError as problem:
-                error = ArtifactError(
-                    f"the output of stage {work.node.id} could not be stored: {problem.strerror}",
-                    code="ART121",
-                    why=str(problem),
-                    fix="free some space, or set paths.store to a roomier disk",
-                )
-        self._outcomes.put(
-            _Outcome(
-                work.node.id,
-                artifact,
-                error,
-                ended.exit_code,
-                ended.describe(),
-                ended.peak_rss_bytes,
-            )
-        )
-
-    def _publish(self, work: _Work, peak_rss_bytes: int) -> Artifact:
-        node = work.node
-        assert node.command is not None
-        for name, path in node.command.outputs.items():
-            if not (work.staging.path / path).exists():
-                raise StageFailed(
-                    f"stage {node.id} ended well but did not write its {name} ({path})",
-                    code="ART122",
-                )
-        changed = self._changed_locals(work)
-        if changed:
-            raise StageFailed(
-                f"{changed} changed while stage {node.id} read it",
-                code="ART123",
-                why="the output may mix old and new content, so it is not kept",
-                fix="run again once the file rests",
-            )
-        return self._store.publish(
-            work.staging,
-            key_document=work.document,
-            command=_recorded(node.command),
-            host=self._plan.choice.host.to_json(),
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            seconds=round(time.monotonic() - work.started, 3),
-            peak_rss_bytes=peak_rss_bytes,
-            backend=self._plan.choice.backend.name,
-            fake=self._plan.choice.backend.name == "fake",
-            replaces=self._is_forced(node),
-            stage=node.id,
-        )
-
-    def _changed_locals(self, work: _Work) -> str | None:
-        """Return a local file whose content is no longer what the key says."""
-        inputs = document_of(work.node, self._plan, self._store, self._made)["inputs"]
-        for place in work.node.locals:
-            if inputs[place.symbol()] != work.document["inputs"][place.symbol()]:
-                return place.path
-        return None
+        threading.Thread(
+            target=work.attend, args=(self._outcomes.put,), name=node.id, daemon=True
+        ).start()
 
     def _await(self) -> None:
         """Sleep until a stage ends, a heartbeat is due or a waiting stage should look again."""
@@ -460,10 +321,10 @@ class _Loop:
                     )
                 )
 
-    def _end_later(self, work: _Work) -> None:
+    def _end_later(self, work: Work) -> None:
         threading.Thread(target=work.process.end, args=(self._choice.grace_s,), daemon=True).start()
 
-    def _finish(self, outcome: _Outcome) -> None:
+    def _finish(self, outcome: Outcome) -> None:
         work = self._running.pop(outcome.stage)
         node, seconds = work.node, time.monotonic() - work.started
         try:
@@ -488,13 +349,12 @@ class _Loop:
         finally:
             self._release(work)
 
-    def _release(self, work: _Work) -> None:
+    def _release(self, work: Work) -> None:
         """Give back everything that a stage held."""
         self._tokens.give_back(work.lease)
-        _let_go(work.pins)
-        work.lock.release()
+        work.let_go()
 
-    def _retry(self, work: _Work, outcome: _Outcome) -> bool:
+    def _retry(self, work: Work, outcome: Outcome) -> bool:
         """Put a network stage back in line after a failure that may pass."""
         assert work.node.command is not None
         may_pass = outcome.exit_code in work.node.command.retry_exit_codes
@@ -507,7 +367,7 @@ class _Loop:
         self._waiting.append(work.node)
         return True
 
-    def _fail(self, work: _Work, outcome: _Outcome, seconds: float) -> None:
+    def _fail(self, work: Work, outcome: Outcome, seconds: float) -> None:
         node = work.node
         assert node.command is not None
         status = outcome.status
@@ -518,7 +378,7 @@ class _Loop:
         tail = last_lines(work.staging.stderr, 15) or last_lines(work.staging.stdout, 15)
         logs = self._store.abandon(work.staging, {"status": status, "exit_code": outcome.exit_code})
         log = logs / "stderr.log" if logs is not None else work.staging.stderr
-        again = self._layout(node, log.parent / node.stage.model_name)
+        again = work.layout(log.parent / node.stage.model_name)
         repeat = shlex.join(again.argv(node.command))
         error = StageFailed(
             f"stage {node.id} failed: {status}",
@@ -545,20 +405,6 @@ class _Loop:
                 if outcome.artifact is None:
                     self._store.abandon(work.staging, None)
                 self._release(work)
-
-
-def _recorded(command: Command) -> dict[str, Any]:
-    """Return a command as manifests keep it: with symbols, so that it means the same anywhere."""
-    return {
-        "argv": symbolic(command),
-        "cwd": None if command.cwd is None else command.cwd.symbol(),
-        "env": dict(command.env),
-    }
-
-
-def _let_go(pins: list[Hold]) -> None:
-    for pin in pins:
-        pin.let_go()
 
 
 @contextlib.contextmanager
