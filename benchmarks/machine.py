@@ -44,12 +44,11 @@ def cpu_model() -> str:
 
 
 def priority() -> str:
-    """Return how the kernel weighs this session against others: it matters on a shared machine."""
-    try:
-        group = Path("/proc/self/autogroup").read_text().split()[-1]
-    except OSError:
-        group = "unknown"
-    return f"nice {os.nice(0)}, that of the session {group}"
+    """Return how the kernel ranks this process: it matters where others share the cores."""
+    if not hasattr(os, "sched_getscheduler"):
+        return f"nice {os.nice(0)}"
+    kinds = {os.SCHED_RR: "real-time (chrt -r)", os.SCHED_FIFO: "real-time (chrt -f)"}
+    return kinds.get(os.sched_getscheduler(0), f"nice {os.nice(0)}")
 
 
 def file_system(path: Path) -> str:

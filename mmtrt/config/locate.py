@@ -20,6 +20,10 @@ from mmtrt.config import typed
 from mmtrt.config.root import Source, display
 from mmtrt.errors import RecipeError
 
+MAX_DEPTH = 400
+"""*Chosen*: PyYAML's C composer bears some 20,000 levels, OmegaConf about 100; a recipe needs 8.
+Files with fewer brackets, dashes and colons than this are not looked at twice."""
+
 
 @cache
 def loader() -> Any:
@@ -119,6 +123,7 @@ def read(path: Path, *, is_strict: bool = True) -> Document:
 
 def _compose(path: Path, text: str) -> yaml.Node | None:
     try:
+        _refuse_depth(path, text)
         root: yaml.Node | None = yaml.compose(text, Loader=loader())
     except (yaml.YAMLError, RecursionError, ValueError) as err:
         try:
@@ -127,6 +132,28 @@ def _compose(path: Path, text: str) -> yaml.Node | None:
         except (yaml.YAMLError, RecursionError, ValueError):
             raise _syntax_error(path, text, err) from err
     return root
+
+
+def _refuse_depth(path: Path, text: str) -> None:
+    """Refuse what would overflow the stack of PyYAML's composer in C, which ends the process."""
+    if sum(text.count(opener) for opener in "[{-?:") < MAX_DEPTH:
+        return  # each level needs one of them
+    depth = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            mark = event.start_mark
+            at = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+            raise RecipeError(
+                f"{display(path)} nests too deeply",
+                code="CFG105",
+                at=f"{display(path)}{at}",
+                why=f"lists and mappings may be {MAX_DEPTH} deep",
+                fix="close what is open, or indent less",
+            )
 
 
 def _syntax_error(path: Path, text: str, err: Exception) -> RecipeError:

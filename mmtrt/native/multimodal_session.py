@@ -23,6 +23,8 @@ class Answer:
     """The answer to one request."""
 
     prompt: str
+    """As it was asked."""
+    full_prompt: str
     """As the model read it, the image placeholder not yet repeated."""
     image: str | None
     """File name of its image."""
@@ -156,7 +158,8 @@ class MultimodalSession:
         return Answers(
             answers=[
                 Answer(
-                    prompt=prompt,
+                    prompt=texts[row],
+                    full_prompt=prompt,
                     image=Path(image_paths[row]).name if image_paths else None,
                     text=self._tokenizer.decode(generation.token_ids[row]),
                     token_ids=generation.token_ids[row],

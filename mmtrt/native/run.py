@@ -105,6 +105,7 @@ def _result(answers: Answers, timings: dict[str, Any]) -> dict[str, Any]:
         "requests": [
             {
                 "prompt": one.prompt,
+                "full_prompt": one.full_prompt,
                 "images": [one.image] if one.image else [],
                 "text": one.text,
                 "token_ids": one.token_ids,

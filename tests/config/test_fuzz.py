@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -156,9 +157,17 @@ def test_bytes_that_are_no_text() -> None:
     outcome(["recipe=llava", 'run.prompt="\udcff"'])
 
 
-def test_deep_nesting() -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[" * 200_000, "{a: " * 100_000, "- " * 100_000, "[" * 90 + "]" * 90),
+        *("\n".join(f"{' ' * depth}a:" for depth in range(1500)),),
+        *("a: &x [*x]\n", "a: &x {b: *x}\n"),
+    ],
+    ids=["lists", "mappings", "items", "closed", "indented", "own item", "own value"],
+)
+def test_deep_nesting(text: str) -> None:
     path = Path("my/recipe/deep.yaml")
     path.parent.mkdir(parents=True)
-    for text in ("[" * 5000, "{a: " * 5000, "- " * 5000, "a: &x [*x]\n", "a: &x {b: *x}\n"):
-        path.write_text(text)
-        assert isinstance(outcome(["recipe=deep"], Path("my")), RecipeError)
+    path.write_text(text)
+    assert isinstance(outcome(["recipe=deep"], Path("my")), RecipeError)

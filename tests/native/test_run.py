@@ -39,8 +39,8 @@ def test_result_has_the_promised_shape(
     assert sorted(document) == ["requests", "schema", "timings"]
     assert document["schema"] == 1
     first, second = document["requests"]
-    assert first["prompt"] == f"USER: <image>\n{PROMPTS[0]} ASSISTANT:"
-    assert second["prompt"] == "USER: <image>\nwhat? ASSISTANT:"
+    assert first["full_prompt"] == f"USER: <image>\n{PROMPTS[0]} ASSISTANT:"
+    assert second["full_prompt"] == "USER: <image>\nwhat? ASSISTANT:"
     assert [first["images"], second["images"]] == [["0.png"], ["1.png"]]
     assert 1 <= len(first["token_ids"]) <= 5
     assert isinstance(first["text"], str)
@@ -83,7 +83,7 @@ def test_flags_may_be_repeated_and_a_text_may_begin_with_a_dash(
     assert main([str(flag) for flag in argv]) == 0
     requests = result(tmp_path)["requests"]
     assert [one["images"] for one in requests] == [["0.png"], ["1.png"]]
-    assert [one["prompt"][14:-11] for one in requests] == ["-1 or 1?", "hi"]
+    assert [one["prompt"] for one in requests] == ["-1 or 1?", "hi"]
 
 
 def test_profiling_reports_medians(flags: list[object], images: list[Path], tmp_path: Path) -> None:
