@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmtrt.rules.base import Rule, rule_of
+from mmtrt.rules.engine import flag_refused_by_tool
 from mmtrt.rules.host import missing_tools, too_few_gpus
 from mmtrt.rules.model import pickled_weights_allowed, unpinned_revision, wrong_model_type
 from mmtrt.rules.parallel import heads_not_divisible, unsupported_parallelism
@@ -19,6 +20,7 @@ from mmtrt.rules.sizes import (
 RULES: dict[str, Rule] = {
     code: rule_of(code, module)
     for code, module in (
+        ("ENG201", flag_refused_by_tool),
         ("HST102", missing_tools),
         ("HST103", too_few_gpus),
         ("MDL101", unpinned_revision),

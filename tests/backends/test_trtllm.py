@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from mmtrt.backends.flags import known_versions, problems
 from mmtrt.backends.trtllm import is_supported
 from mmtrt.errors import PlanError
 from mmtrt.plan.build import make_plan
@@ -120,3 +121,38 @@ def test_auto_takes_trtllm_where_it_is_installed():
 def test_backend_that_the_recipe_lacks_is_refused():
     with pytest.raises(PlanError, match="llava_next has no native backend"):
         make_plan(recipe("llava_next", backend="native"), HOST)
+
+
+def accepted(**changes) -> list[str]:
+    plan = make_plan(recipe(backend="trtllm", **changes), HOST)
+    return [p for node in plan.active() for p in problems(symbolic(node.command), "1.2.1")]
+
+
+@pytest.mark.parametrize("tp", [1, 2])
+@pytest.mark.parametrize("quant", ["none", "int8_wo", "int4_wo", "int4_awq"])
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [("llava", "7b"), ("llava", "13b"), ("llava_next", "mistral_7b"), ("llava_next", "34b")],
+)
+def test_every_command_is_one_that_the_tools_accept(name, variant, quant, tp):
+    assert accepted(name=name, variant=variant, quant=quant, tp=tp) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("--max_output_len 5", "trtllm-build has no flag --max_output_len"),
+        ("--tp_size 2", "trtllm-build has no flag --tp_size"),
+        ("--max_batch_size four", "trtllm-build --max_batch_size must be a number, not four"),
+        ("--max_batch_size", "trtllm-build --max_batch_size needs a value"),
+        ("--use_fused_mlp=yes", "trtllm-build --use_fused_mlp must be one of enable, disable"),
+    ],
+)
+def test_words_that_a_tool_refuses(words, problem):
+    (found,) = problems(["trtllm-build", *words.split()], "1.2.1")
+    assert found.startswith(problem)
+
+
+def test_versions_without_a_table_are_not_judged():
+    assert list(problems(["trtllm-build", "--nonsense"], "9.9.9")) == []
+    assert known_versions() == ["1.2"]
