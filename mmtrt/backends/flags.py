@@ -90,7 +90,7 @@ def _misfits(name: str, flag: str, values: list[str], entry: dict[str, Any]) -> 
         return
     if not values and nargs not in ("*", "?"):
         yield f"{name} {flag} needs a value"
-    most = int(nargs) if str(nargs).isdigit() else 1
+    most = int(nargs) if nargs is not None and str(nargs).isdigit() else 1
     if len(values) > most and nargs not in ("*", "+"):
         yield f"{name} {flag} takes {most} value{'s' * (most > 1)}, not {len(values)}"
     for value in values:
