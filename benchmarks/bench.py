@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import sys
@@ -11,11 +12,12 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmarks.peers import Peers
-from benchmarks.timing import Process
+from benchmarks.timing import Contender, Process
 
 ROOT = Path(__file__).parent.parent
 TINY = ("recipe=llava", "variant=tiny")
 """The demo."""
+_NUMBERS = itertools.count(100)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,13 @@ class Bench:
         cwd = self.directory("empty") if cwd is None else cwd
         return Process([*argv, *words], cwd, {**own, **(env or {})}, stdout)
 
+    def composing_anew(self, *words: str, cwd: Path | None = None) -> Contender:
+        """Return a contender that runs ``mmtrt`` with overrides never seen before.
+
+        The overrides differ in a setting that is part of no key, so everything else stays alike.
+        """
+        return lambda: self.mmtrt(*words, f"executor.heartbeat_s={next(_NUMBERS)}", cwd=cwd)()
+
     def peer(self, name: str, *words: str, cwd: Path) -> Process | None:
         """Return a run of a peer, ``None`` if it is not installed."""
         tool = self.peers.tool(name)
@@ -83,5 +92,4 @@ def typed(process: Process) -> str:
     """Return a process as one would type it: without the directories of this machine."""
     words = [os.path.basename(word) if os.path.isabs(word) else word for word in process.argv]  # noqa: PTH117, PTH119 - strings, not places
     words[0] = "python" if words[0].startswith("python") else words[0]
-    switches = [f"{k}={v}" for k, v in process.env.items() if k == "MMTRT_COMPOSE_CACHE"]
-    return " ".join([*switches, shlex.join(words)])
+    return shlex.join(words)

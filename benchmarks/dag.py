@@ -62,15 +62,9 @@ def of_demo(demo: Path, graph: Path) -> list[Stage]:
         manifest = json.loads((artifacts[planned["id"]].parent / "manifest.json").read_text())
         needs = tuple(need for need in planned["needs"] if need in artifacts)
         reads = _copied(planned["inputs"], demo, graph)
-        stages.append(Stage(planned["id"], needs, reads, _sizes(manifest["files"])))
+        files = {entry["path"]: entry["size"] for entry in manifest["files"]}
+        stages.append(Stage(planned["id"], needs, reads, files))
     return stages
-
-
-def _sizes(
-    files: list[Mapping[str, object]] | Mapping[str, Mapping[str, object]],
-) -> dict[str, int]:
-    entries = files if isinstance(files, list) else [{"path": p, **e} for p, e in files.items()]
-    return {str(entry["path"]): int(str(entry["size"])) for entry in entries}
 
 
 def _copied(inputs: Mapping[str, object], demo: Path, graph: Path) -> tuple[str, ...]:

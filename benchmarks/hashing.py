@@ -64,7 +64,7 @@ def _counts(section: Section, bench: Bench) -> None:
     third = _count(tree, root)
     shutil.rmtree(tree)
     section.add(
-        f"files hashed again of {FILES} unchanged ones, in a new process",
+        f"files hashed again of {FILES} unchanged ones, by a new store object",
         f"{second} (first time {first}; after one was touched {third})",
         goal="0",
         verdict=verdict(second, at_most=0),

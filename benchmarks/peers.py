@@ -46,14 +46,14 @@ def ensure(location: Path) -> Peers:
     if not missing:
         return peers
     print(f"installing {', '.join(missing)} into {location} (minutes)", file=sys.stderr)
-    try:
-        if not (location / "bin" / "python").exists():
-            venv.create(location, with_pip=True)
-        for name in missing:  # one by one: one that fails must not keep the other away
-            install = [location.absolute() / "bin" / "python", "-m", "pip", "install", "-q", name]
-            subprocess.run(install, check=True, timeout=900)
-    except (OSError, subprocess.SubprocessError) as error:
-        print(f"cannot install: {error}", file=sys.stderr)
+    for name in missing:  # one by one: one that cannot be had must not keep the other away
+        try:
+            if not (location / "bin" / "python").exists():
+                venv.create(location, with_pip=True)
+            python = str(location.absolute() / "bin" / "python")
+            subprocess.run([python, "-m", "pip", "install", "-q", name], check=True, timeout=900)
+        except (OSError, subprocess.SubprocessError) as error:
+            print(f"cannot install {name}: {error}", file=sys.stderr)
     return peers
 
 

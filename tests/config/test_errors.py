@@ -740,7 +740,7 @@ TRAPS = {
 
 @pytest.mark.parametrize("raw", TRAPS)
 def test_yaml_trap(raw: str, user_dir: MakeUserDir) -> None:
-    """Revision and repo_id may be null; model_name's neighbours show that null is told too."""
+    """What YAML makes of a bare word is told, with the word as it was written."""
     root = user_dir(("title: Mine", f"title: {raw}"))
     lines = told(["recipe=mine"], root).splitlines()
     assert lines[0] == f"error[CFG101]: recipe.title must be text, not {TRAPS[raw]}"

@@ -203,8 +203,8 @@ def test_long_stage_gives_signs_of_life(tmp_path):
     w = world(tmp_path, ("a", "echo step 1 >&2; sleep 0.7; echo x > $1/out"), heartbeat_s=0.2)
     _, seen = run(w)
     beats = [event for event in seen if isinstance(event, events.StageBeats)]
-    assert 1 <= len(beats) <= 4
     assert beats[0].last_line == "step 1"
+    assert len(beats) <= beats[-1].seconds / 0.2 + 1  # never more often than asked
 
 
 def test_forced_stage_runs_although_it_is_a_hit(tmp_path):
