@@ -8,8 +8,6 @@ from mmtrt.errors import PlanError
 from mmtrt.host import HostInfo
 from mmtrt.stages import BuildLlm, BuildVision, Convert, Quantize, Run, Stage
 
-FAMILIES = ("llava",)
-"""Families that :mod:`mmtrt.native.families` can take apart."""
 FORMATS = ("none", "int8_wo", "int4_wo")
 """Number formats that :mod:`mmtrt.native.quantize` writes."""
 ENGINES = ("onnxruntime",)
@@ -58,22 +56,19 @@ class Native:
         """Return the command of a stage.
 
         Raises:
-            PlanError: ENG101 for a family, a format or a parallel size that is not there natively.
+            PlanError: ENG101 for a kind that this toolchain does not have.
         """
-        command = neutral.lower(stage)
-        if command is not None:
-            return command
-        if isinstance(stage, Convert):
-            return self._convert(stage)
-        if isinstance(stage, Quantize):
-            return self._quantize(stage)
-        if isinstance(stage, BuildVision):
-            return self._build_vision(stage)
-        if isinstance(stage, BuildLlm):
-            return self._build_llm(stage)
-        if isinstance(stage, Run):
-            return self._run(stage)
-        raise PlanError(f"backend native has no stage of kind {stage.KIND}", code="ENG101")
+        return neutral.lower(
+            stage,
+            self.name,
+            {
+                Convert: self._convert,
+                Quantize: self._quantize,
+                BuildVision: self._build_vision,
+                BuildLlm: self._build_llm,
+                Run: self._run,
+            },
+        )
 
     def _convert(self, stage: Convert) -> Command:
         return Command(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from mmtrt.backends.base import Command, In, Local, Out, Pair, Python, Resources, Skip, Word
+from mmtrt.errors import PlanError
 from mmtrt.stages import Assemble, Download, Patch, Stage
 
 HUB_VARIABLES = (
@@ -29,15 +32,18 @@ EX_TEMPFAIL = 75
 """Exit status by which ``mmtrt.tasks.download`` says that the network failed (sysexits.h)."""
 
 
-def lower(stage: Stage) -> Command | Skip | None:
-    """Return the command of a neutral stage, ``None`` for any other."""
-    if isinstance(stage, Download):
-        return _download(stage)
-    if isinstance(stage, Patch):
-        return _patch(stage)
-    if isinstance(stage, Assemble):
-        return _assemble(stage)
-    return None
+def lower(
+    stage: Stage, toolchain: str, own: Mapping[type[Stage], Callable[[Any], Command | Skip]]
+) -> Command | Skip:
+    """Return the command of a stage: a neutral one, or the toolchain's ``own`` for its type.
+
+    Raises:
+        PlanError: ENG101 if neither knows the type.
+    """
+    for kind, make in {**_NEUTRAL, **own}.items():
+        if isinstance(stage, kind):
+            return make(stage)
+    raise PlanError(f"backend {toolchain} has no stage of kind {stage.KIND}", code="ENG101")
 
 
 def _download(stage: Download) -> Command:
@@ -80,3 +86,10 @@ def _assemble(stage: Assemble) -> Command:
     for port in stage.needs:
         argv += ["--part", Pair(f"{port}=", In(port))]
     return Command(argv=tuple(argv), outputs={port: port for port in stage.needs})
+
+
+_NEUTRAL: dict[type[Stage], Callable[[Any], Command | Skip]] = {
+    Download: _download,
+    Patch: _patch,
+    Assemble: _assemble,
+}

@@ -77,20 +77,17 @@ class Trtllm:
         Raises:
             PlanError: ENG101 for a kind that this toolchain does not have.
         """
-        command = neutral.lower(stage)
-        if command is not None:
-            return command
-        if isinstance(stage, Convert):
-            return self._convert(stage)
-        if isinstance(stage, Quantize):
-            return self._quantize(stage)
-        if isinstance(stage, BuildVision):
-            return self._build_vision(stage)
-        if isinstance(stage, BuildLlm):
-            return self._build_llm(stage)
-        if isinstance(stage, Run):
-            return self._run(stage)
-        raise PlanError(f"backend trtllm has no stage of kind {stage.KIND}", code="ENG101")
+        return neutral.lower(
+            stage,
+            self.name,
+            {
+                Convert: self._convert,
+                Quantize: self._quantize,
+                BuildVision: self._build_vision,
+                BuildLlm: self._build_llm,
+                Run: self._run,
+            },
+        )
 
     def _script(self, path: str) -> tuple[Word, ...]:
         return (Python(), Script(self._examples, path))
