@@ -95,26 +95,25 @@ def check_request(size: RequestSize, llm: LlmLimits, vision_max_batch_size: int 
 def _excesses(
     size: RequestSize, llm: LlmLimits, vision_max_batch_size: int | None
 ) -> Iterator[NativeError]:
-    rebuild = "build the engine with --{} {} or more"
+    rebuild = "build the engine with {}={} or more"
     if size.batch > llm.max_batch_size:
         yield NativeError(
             f"the batch has {size.batch} requests, max_batch_size is {llm.max_batch_size}",
             code="RUN201",
-            fix="send fewer requests, or " + rebuild.format("max-batch-size", size.batch),
+            fix="send fewer requests, or " + rebuild.format("max_batch_size", size.batch),
         )
     if vision_max_batch_size is not None and size.images > vision_max_batch_size:
         yield NativeError(
             f"the call has {size.images} images, vision.max_batch_size is {vision_max_batch_size}",
             code="RUN202",
-            fix="send fewer images, or build the vision engine with "
-            f"--max-batch-size {size.images} or more",
+            fix="send fewer images, or " + rebuild.format("vision.max_batch_size", size.images),
         )
     if size.input_len > llm.max_input_len:
         yield NativeError(
             f"the longest prompt has {size.input_len} tokens, max_input_len is {llm.max_input_len}",
             code="RUN203",
             why="visual features count as tokens of the prompt",
-            fix="shorten the prompt, or " + rebuild.format("max-input-len", size.input_len),
+            fix="shorten the prompt, or " + rebuild.format("max_input_len", size.input_len),
         )
     total = size.input_len + size.new_tokens
     if total > llm.max_seq_len:
@@ -123,7 +122,7 @@ def _excesses(
             f"max_seq_len is {llm.max_seq_len}",
             code="RUN204",
             fix=f"ask for at most {max(llm.max_seq_len - size.input_len, 0)} new tokens, or "
-            + rebuild.format("max-seq-len", total),
+            + rebuild.format("max_seq_len", total),
         )
     tokens = size.batch * size.input_len
     if tokens > llm.max_num_tokens:
@@ -132,7 +131,7 @@ def _excesses(
             f"max_num_tokens is {llm.max_num_tokens}",
             code="RUN205",
             why="prompts are padded to the longest one of the batch",
-            fix="send fewer requests, or " + rebuild.format("max-num-tokens", tokens),
+            fix="send fewer requests, or " + rebuild.format("max_num_tokens", tokens),
         )
     rows = llm.visual_features_per_request
     if size.visual_features > rows:
@@ -140,8 +139,8 @@ def _excesses(
             f"a request has {size.visual_features} visual features, max_multimodal_len "
             f"{llm.max_multimodal_len} leaves {rows} for each of {llm.max_batch_size} requests",
             code="RUN206",
-            fix=rebuild.format("max-multimodal-len", size.visual_features * llm.max_batch_size)
-            + ", or with a smaller --max-batch-size",
+            fix=rebuild.format("max_multimodal_len", size.visual_features * llm.max_batch_size)
+            + ", or with a smaller max_batch_size",
         )
 
 
