@@ -113,6 +113,8 @@ class _Loop:
         self._assessment = assessment or assess(self._plan, store)
         self._waiting: list[Node] = []
         self._made: dict[str, Artifact] = {}
+        self._keyed: dict[str, tuple[dict[str, Any], str]] = {}
+        """Key document and key of each node whose inputs are there."""
         self._results: dict[str, StageResult] = {}
         self._running: dict[str, Work] = {}
         self._waits: set[str] = set()
@@ -162,13 +164,13 @@ class _Loop:
 
     def _advance(self) -> bool:
         """Finish hits and start what is ready; return whether anything moved."""
+        if self._is_stopping():
+            return False
         moved = False
         for node in list(self._waiting):
-            if any(need not in self._made for need in node.needs):
+            if node.id in self._keyed and self._tokens.is_full:
                 continue
-            if self._is_stopping():
-                continue
-            if self._offer(node):
+            if all(need in self._made for need in node.needs) and self._offer(node):
                 self._waiting.remove(node)
                 moved = True
         return moved
@@ -194,30 +196,37 @@ class _Loop:
                 self._emit(events.StageLeft(node.id, because))
 
     def _offer(self, node: Node) -> bool:
-        """Take a node's output from the store or start it; return False if it has to wait."""
+        """Take a node's output from the store or start it; return False if it has to wait.
+
+        The inputs of a node that is offered do not change any more, so its key is computed once,
+        and a node that waits for a free place costs nothing.
+        """
         retry_at, attempt = self._retry_at.get(node.id, (0.0, 1))
         if time.monotonic() < retry_at:
             return False
-        document = document_of(node, self._plan, self._store, self._made)
-        key = key_of(document)
         forced = self._is_forced(node)
-        if not forced and self._take_hit(node, key):
-            return True
-        lock = self._store.lock(node.kind, key)
-        if not lock.try_acquire():
-            holder = lock.holder() or {}
-            self._note_wait(node, f"process {holder.get('pid', '?')} builds the same output")
-            return False
-        if not forced and self._take_hit(node, key):
-            lock.release()
-            return True
+        if node.id not in self._keyed:
+            document = document_of(node, self._plan, self._store, self._made)
+            self._keyed[node.id] = document, key_of(document)
+            if not forced and self._take_hit(node):
+                return True
         assert node.command is not None
         lease = self._tokens.take(node.command.resources)
         if lease is None:
-            lock.release()
             return False
+        lock = self._store.lock(node.kind, self._keyed[node.id][1])
         try:
-            self._start(node, key, document, lock, lease, attempt)
+            if not lock.try_acquire():
+                holder = lock.holder() or {}
+                self._note_wait(node, f"process {holder.get('pid', '?')} builds the same output")
+                self._tokens.give_back(lease)
+                return False
+            # Another process may have published it since the store was asked.
+            if not forced and self._take_hit(node):
+                lock.release()
+                self._tokens.give_back(lease)
+                return True
+            self._start(node, lock, lease, attempt)
         except BaseException:
             self._tokens.give_back(lease)
             lock.release()
@@ -232,7 +241,8 @@ class _Loop:
             self._waits.add(node.id)
             self._emit(events.StageWaits(node.id, for_what))
 
-    def _take_hit(self, node: Node, key: str) -> bool:
+    def _take_hit(self, node: Node) -> bool:
+        key = self._keyed[node.id][1]
         found = self._store.find(node.kind, key)
         if not isinstance(found, Hit):
             return False
@@ -242,15 +252,7 @@ class _Loop:
         self._emit(events.StageHit(node.id, node.kind, key, str(found.artifact.path)))
         return True
 
-    def _start(
-        self,
-        node: Node,
-        key: str,
-        document: dict[str, Any],
-        lock: KeyLock,
-        lease: Lease,
-        attempt: int,
-    ) -> None:
+    def _start(self, node: Node, lock: KeyLock, lease: Lease, attempt: int) -> None:
         from mmtrt.executor.runner import LocalRunner
 
         if self._runner is None:
@@ -258,6 +260,7 @@ class _Loop:
         if not self._swept:
             self._swept = True
             self._store.sweep()
+        document, key = self._keyed[node.id]
         now = time.monotonic()
         timeout = self._choice.stage_timeout_s
         work = Work(

@@ -44,9 +44,14 @@ class Tokens:
             return f"it needs {wanted.gpus} GPU(s), this host shows {len(self._gpus)}"
         return None
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many stages run as may."""
+        return len(self._held) >= self._jobs
+
     def take(self, wanted: Resources) -> Lease | None:
         """Return a lease, or ``None`` if something is taken right now."""
-        if len(self._held) >= self._jobs:
+        if self.is_full:
             return None
         used = sum(lease.ram_bytes for lease in self._held)
         # A stage that wants more memory than there is may still run, but then alone.

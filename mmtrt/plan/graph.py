@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from mmtrt.backends.base import Choice, Command, In, Local
 from mmtrt.config.recipe import Recipe
@@ -33,7 +34,7 @@ class Node:
         """Kind of the stage."""
         return self.stage.KIND
 
-    @property
+    @cached_property
     def needs(self) -> tuple[str, ...]:
         """Ids of the nodes whose output the command really reads."""
         if self.command is None:
