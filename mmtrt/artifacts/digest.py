@@ -90,7 +90,9 @@ def digest_tree(
         status, digest = memo.measure(leaf.location)
         return entry_of(leaf, status, digest)
 
-    entries = in_threads(read, tree.files, file_threads(tree.files))
+    # Files that are remembered take microseconds; only the others are worth a thread.
+    unknown = [leaf for leaf in tree.files if memo.lookup(leaf.stat) is None]
+    entries = in_threads(read, tree.files, file_threads(unknown))
     memo.flush()
     return {entry.path: entry for entry in entries}
 

@@ -34,7 +34,7 @@ answer. Sizes and contradictions are settled before anything starts.
 
 def main(args: list[str]) -> int:
     """Run a recipe; hand Hydra's own switches to Hydra."""
-    from mmtrt.config.hydra_app import needs_hydra
+    from mmtrt.config.overrides import needs_hydra
 
     if needs_hydra(args):
         from mmtrt.cli.multirun import main as hydra_main

@@ -40,16 +40,6 @@ PROGRAM = "mmtrt"
 _MODES = ("--run", "--multirun", "--cfg", "--info", "--shell-completion", "--hydra-help")
 
 
-def needs_hydra(argv: Sequence[str]) -> bool:
-    """Tell whether a command line asks for something that only Hydra does; imports nothing."""
-    arguments = keys.split(argv)
-    return bool(
-        arguments.hydra
-        or arguments.config_name != "config"
-        or any(keys.is_hydra(each) for each in arguments.overrides)
-    )
-
-
 def run_hydra(argv: Sequence[str], task: Task) -> int:
     """Do what Hydra's switches ask for, and return the exit code.
 

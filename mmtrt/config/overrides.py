@@ -131,6 +131,16 @@ class Arguments:
         return None
 
 
+def needs_hydra(argv: Sequence[str]) -> bool:
+    """Tell whether a command line asks for something that only Hydra does; imports nothing."""
+    arguments = split(argv)
+    return bool(
+        arguments.hydra
+        or arguments.config_name != "config"
+        or any(is_hydra(each) for each in arguments.overrides)
+    )
+
+
 def split(argv: Sequence[str]) -> Arguments:
     """Cut a command line into overrides, Hydra's switches and everything else."""
     found = Arguments()

@@ -206,8 +206,7 @@ class _Loop:
             return False
         forced = self._is_forced(node)
         if node.id not in self._keyed:
-            document = document_of(node, self._plan, self._store, self._made)
-            self._keyed[node.id] = document, key_of(document)
+            self._keyed[node.id] = self._key(node)
             if not forced and self._take_hit(node):
                 return True
         assert node.command is not None
@@ -232,6 +231,18 @@ class _Loop:
             lock.release()
             raise
         return True
+
+    def _key(self, node: Node) -> tuple[dict[str, Any], str]:
+        """Return a node's key document and key: the plan's own, if it knew every input."""
+        state = self._assessment[node.id]
+        if state.key is not None and all(self._is_as_planned(need) for need in node.needs):
+            return dict(state.document or {}), state.key
+        document = document_of(node, self._plan, self._store, self._made)
+        return document, key_of(document)
+
+    def _is_as_planned(self, need: str) -> bool:
+        known = self._assessment[need].artifact
+        return known is not None and known.manifest.digest == self._made[need].manifest.digest
 
     def _is_forced(self, node: Node) -> bool:
         return any(reason.type == "forced" for reason in self._assessment[node.id].reasons)
