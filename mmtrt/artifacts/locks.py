@@ -210,9 +210,11 @@ class KeyLock:
 
     def _sign(self, descriptor: int) -> None:
         holder = {"pid": os.getpid(), "host": os.uname().nodename, "since": now_utc()}
+        text = json.dumps(holder).encode()
         try:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+            # In this order: ext4 writes a file that was cut to nothing to the disk when it closes.
+            os.pwrite(descriptor, text, 0)
+            os.ftruncate(descriptor, len(text))
         except OSError:  # a full disk: the lock holds without a name on it
             pass
 

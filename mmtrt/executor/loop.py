@@ -342,6 +342,9 @@ class _Loop:
         work = self._running.pop(outcome.stage)
         node, seconds = work.node, time.monotonic() - work.started
         try:
+            if outcome.crash is not None:
+                self._store.abandon(work.staging, None)
+                raise outcome.crash
             if outcome.artifact is not None:
                 self._made[node.id] = outcome.artifact
                 self._results[node.id] = StageResult(

@@ -34,6 +34,8 @@ class Outcome:
     exit_code: int
     status: str
     peak_rss_bytes: int
+    crash: BaseException | None = None
+    """A mistake of ours in the stage's thread; the loop raises it."""
 
 
 @dataclass(kw_only=True)
@@ -117,7 +119,7 @@ class Work:
     def attend(self, report: Callable[[Outcome], object]) -> None:
         """Wait for the process and publish its output; runs in the stage's own thread."""
         ended = self.process.wait()
-        artifact, error = None, None
+        artifact, error, crash = None, None, None
         if ended.exit_code == 0 and not self.timed_out:
             try:
                 artifact = self._publish(ended.peak_rss_bytes)
@@ -130,8 +132,19 @@ class Work:
                     why=str(problem),
                     fix="free some space, or set paths.store to a roomier disk",
                 )
-        peak = ended.peak_rss_bytes
-        report(Outcome(self.node.id, artifact, error, ended.exit_code, ended.describe(), peak))
+            except BaseException as problem:  # noqa: BLE001 - a thread that just ends would hang the loop
+                crash = problem
+        report(
+            Outcome(
+                self.node.id,
+                artifact,
+                error,
+                ended.exit_code,
+                ended.describe(),
+                ended.peak_rss_bytes,
+                crash,
+            )
+        )
 
     def let_go(self) -> None:
         """Release the lock on the key and the pins on the inputs."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mmtrt.artifacts.keys import key_of
-from mmtrt.artifacts.store import Artifact, Damaged, Hit, Store
+from mmtrt.artifacts.store import Artifact, Damaged, Hit, Lookup, Store
 from mmtrt.backends.base import In, Local
 from mmtrt.errors import PlanError
-from mmtrt.plan import stale
 from mmtrt.plan.graph import Node, Plan
 from mmtrt.plan.keys import key_document
+
+if TYPE_CHECKING:
+    from mmtrt.plan import stale
 
 Status = Literal["hit", "run", "maybe", "skip"]
 
@@ -116,19 +118,27 @@ def _judge(node: Node, assessment: Assessment, forced: frozenset[str]) -> NodeSt
         return _judge_pending(node, document, pending, store, forced)
     key = key_of(document)
     found = store.find(node.kind, key)
-    if isinstance(found, Hit):
-        if is_forced(node, forced):
-            return NodeState(node, "run", (stale.Forced(),), key, document)
+    if isinstance(found, Hit) and not is_forced(node, forced):
         return NodeState(node, "hit", (), key, document, found.artifact)
+    return NodeState(node, "run", _reasons(node, found, document, store), key, document)
+
+
+def _reasons(
+    node: Node, found: Lookup, document: dict[str, Any], store: Store
+) -> tuple[stale.Reason, ...]:
+    """Return why a node with a known key runs; ``found`` is what the store had under it."""
+    from mmtrt.plan import stale  # not needed as long as everything is in the store
+
+    if isinstance(found, Hit):
+        return (stale.Forced(),)
     if isinstance(found, Damaged):
-        return NodeState(node, "run", (_damage(found),), key, document)
+        path = str(found.path)
+        if "missing" in found.problem:
+            return (stale.OutputMissing(path),)
+        return (stale.OutputCorrupt(path, found.problem),)
     nearest = _nearest(node, document, store)
-    reasons: tuple[stale.Reason, ...] = (
-        (stale.FirstBuild(),)
-        if nearest is None
-        else tuple(stale.reasons_between(nearest, document)) or (stale.FirstBuild(),)
-    )
-    return NodeState(node, "run", reasons, key, document)
+    between = [] if nearest is None else stale.reasons_between(nearest, document)
+    return tuple(between) or (stale.FirstBuild(),)
 
 
 def _judge_pending(
@@ -143,6 +153,8 @@ def _judge_pending(
     If the store holds a build that differs in nothing but the pending inputs, an unchanged output
     upstream makes this node a hit; otherwise it runs whatever comes.
     """
+    from mmtrt.plan import stale
+
     if is_forced(node, forced):
         return NodeState(node, "run", (stale.Forced(),), None, document)
     nearest = _nearest(node, document, store)
@@ -163,20 +175,16 @@ def _nearest(node: Node, document: dict[str, Any], store: Store) -> dict[str, An
 
     Ties go to the newest, which is the one people have in mind.
     """
+    from mmtrt.plan import stale
+
     best: dict[str, Any] | None = None
     best_count = 0
     for artifact in store.newest(node.kind, node.stage.model_name):
         other = artifact.manifest.key_document
-        count = sum(1 for _ in stale.differences(other, document) if _[2] != UNKNOWN)
+        count = sum(new != UNKNOWN for _, _, new in stale.differences(other, document))
         if best is None or count < best_count:
             best, best_count = dict(other), count
     return best
-
-
-def _damage(found: Damaged) -> stale.Reason:
-    if "missing" in found.problem:
-        return stale.OutputMissing(str(found.path))
-    return stale.OutputCorrupt(str(found.path), found.problem)
 
 
 def _check_only(assessment: Assessment) -> None:

@@ -16,7 +16,6 @@ from mmtrt.artifacts.layout import ALIVE, MANIFEST, STDERR, STDOUT
 from mmtrt.artifacts.locks import is_free
 from mmtrt.artifacts.manifest import Manifest
 from mmtrt.errors import ArtifactError
-from mmtrt.plan import stale
 
 BETWEEN_STAGES_S = 5.0
 """While no stage runs, a record whose newest event is older than this was cut off (*chosen*: the
@@ -268,15 +267,17 @@ _STATUS = {
     "stage_failed": "failed",
     "stage_left": "skipped",
 }
-_REASONS = {kind.type: kind for kind in stale.Reason.__subclasses__()}
 
 
 def _sentence(reason: Mapping[str, Any]) -> str:
     """Return a reason in words; one that a newer mmtrt wrote is told by its type."""
+    from mmtrt.plan import stale  # a run of hits has no reasons to tell
+
+    kinds = {kind.type: kind for kind in stale.Reason.__subclasses__()}
     name = str(reason.get("type", ""))
     try:
         fields = {key: value for key, value in reason.items() if key != "type"}
-        return _REASONS[name](**fields).sentence()
+        return kinds[name](**fields).sentence()
     except (KeyError, TypeError, AttributeError):
         return name.replace("_", " ")
 

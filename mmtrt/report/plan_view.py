@@ -10,7 +10,6 @@ from typing import Any
 
 from mmtrt.plan.assess import Assessment, NodeState
 from mmtrt.plan.render import Layout, places_json, symbolic
-from mmtrt.plan.stale import FirstBuild, UpstreamRuns
 from mmtrt.report.colors import paint
 from mmtrt.report.units import size_text
 from mmtrt.rules.base import Finding
@@ -168,6 +167,8 @@ def _note(state: NodeState) -> str:
         size = sum(entry.size for entry in state.artifact.manifest.files)
         return f"{(state.key or '')[:8]}  {size_text(size)}"
     reasons = state.reasons
+    from mmtrt.plan.stale import FirstBuild, UpstreamRuns
+
     if state.status == "maybe":
         stages = [reason.stage for reason in reasons if isinstance(reason, UpstreamRuns)]
         return f"unless {' and '.join(stages)} come{'s' * (len(stages) == 1)} out the same"

@@ -161,6 +161,16 @@ def test_missing_declared_output_fails(tmp_path):
     assert "did not write its engine (model.engine)" in result.failures[0].message
 
 
+def test_mistake_of_ours_while_publishing_does_not_hang_the_loop(tmp_path, monkeypatch):
+    def publish(*args, **kwargs):
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(Store, "publish", publish)
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        run(world(tmp_path, ("a", "echo x > $1/out"), ("b", "sleep 100")))
+    assert no_leftovers(tmp_path)
+
+
 def test_stage_that_cannot_start_is_an_error_with_its_name(tmp_path):
     w = world(tmp_path, ("a", "true"))
     plan = w.plan()
