@@ -1,0 +1,23 @@
+"""A sweep over a user's own recipe finds the user's own assets, as a plain run does."""
+
+from __future__ import annotations
+
+import shutil
+
+from mmtrt.cli import dispatch
+from tests.worlds import RECIPES
+
+
+def test_sweep_finds_assets_of_the_users_directory(tmp_path, capfd):
+    own = tmp_path / "own"
+    (own / "recipe").mkdir(parents=True)
+    (own / "assets").mkdir()
+    shutil.copy(RECIPES / "assets/pictures/red_circle_left_on_white.png", own / "assets/mine.png")
+    text = (RECIPES / "recipe/llava.yaml").read_text()
+    shipped = "asset://pictures/red_circle_left_on_white.png"
+    text = text.replace("name: llava\n", "name: mine\n").replace(shipped, "asset://mine.png")
+    (own / "recipe/mine.yaml").write_text(text)
+    words = ["recipe=mine", "variant=tiny", "until=download", "max_batch_size=1,2"]
+    words += [f"paths.store={tmp_path}/store", f"paths.runs={tmp_path}/runs"]
+    assert dispatch(["-m", "-cd", str(own), *words]) == 0, capfd.readouterr().err
+    assert len(list((tmp_path / "runs").iterdir())) == 2
