@@ -18,6 +18,9 @@ Seconds = Annotated[float, Range(0)]
 Size = Annotated[list[Count], Length(2)]
 """[height, width] in pixels."""
 
+Several = str | list[str] | None
+"""One text, a list of them, or none; :func:`listed` makes them alike."""
+
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 EngineName = Literal["auto", "onnxruntime", "tensorrt", "tensorrt_rtx", "aot_inductor"]
 BackendName = Literal["auto", "native", "trtllm", "fake"]
@@ -102,8 +105,8 @@ class Workload:
 class RunRequest:
     """One actual request; it must fit the limits."""
 
-    prompt: str | list[str] | None = None
-    image: str | list[str] | None = None
+    prompt: Several = None
+    image: Several = None
     """Local path, URL, or ``asset://name`` for a picture that ships with mmtrt."""
     video: str | None = None
     video_frames: Count | None = None
@@ -314,8 +317,15 @@ class Settings(LimitChoices):
     eval: EvalRequest = field(default_factory=EvalRequest)
     until: str | None = None
     """Last stage to run, by id."""
-    only: str | list[str] | None = None
+    only: Several = None
     """Run just these stages; what they need must be in the store."""
-    force: str | list[str] | None = None
+    force: Several = None
     """Run these stages although the store has their output; ``all`` for every stage."""
     paths: Paths
+
+
+def listed(value: Several) -> list[str]:
+    """Return one text or many as a list."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else list(value)

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmtrt.config.recipe import Recipe
 from mmtrt.config.root import asset
-from mmtrt.config.schema import StageSpec
+from mmtrt.config.schema import StageSpec, listed
 from mmtrt.errors import PlanError, RecipeError
 from mmtrt.stages import (
     STAGE_TYPES,
@@ -178,8 +178,8 @@ def _run(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -
         tp=recipe.settings.tp,
         pp=recipe.settings.pp,
         session=recipe.settings.session,
-        prompts=_listed(run.prompt),
-        images=tuple(_local_path(recipe, image) for image in _listed(run.image)),
+        prompts=tuple(listed(run.prompt)),
+        images=tuple(_local_path(recipe, image) for image in listed(run.image)),
         batch_size=run.batch_size,
         max_new_tokens=run.max_new_tokens or recipe.sizing.demand.max_new_tokens,
         top_k=run.top_k,
@@ -190,12 +190,6 @@ def _run(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -
         run_profiling=run.run_profiling,
         check_accuracy=run.check_accuracy,
     )
-
-
-def _listed(value: str | list[str] | None) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, str) else tuple(value)
 
 
 _MAKERS: dict[str, Callable[[Recipe, StageSpec, str, dict[str, Any]], Stage]] = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mmtrt.artifacts.keys import key_of
 from mmtrt.artifacts.store import Artifact, Damaged, Hit, Lookup, Store
 from mmtrt.backends.base import In, Local
+from mmtrt.config.schema import listed
 from mmtrt.errors import PlanError
 from mmtrt.plan.graph import Node, Plan
 from mmtrt.plan.keys import key_document
@@ -60,7 +61,7 @@ def assess(plan: Plan, store: Store) -> Assessment:
         PlanError: CFG125 if ``only=`` leaves out a stage whose output is not in the store.
     """
     assessment = Assessment(plan, store)
-    forced = _forced(plan)
+    forced = frozenset(listed(plan.recipe.settings.force))
     for node in plan.nodes:
         assessment.states[node.id] = _judge(node, assessment, forced)
     _check_only(assessment)
@@ -94,13 +95,6 @@ def _selection(node: Node, place: Local) -> tuple[tuple[str, ...], tuple[str, ..
 def is_forced(node: Node, forced: frozenset[str]) -> bool:
     """Return whether ``force=`` names the node."""
     return "all" in forced or node.id in forced
-
-
-def _forced(plan: Plan) -> frozenset[str]:
-    value = plan.recipe.settings.force
-    if value is None:
-        return frozenset()
-    return frozenset([value] if isinstance(value, str) else value)
 
 
 def _judge(node: Node, assessment: Assessment, forced: frozenset[str]) -> NodeState:
@@ -188,10 +182,9 @@ def _nearest(node: Node, document: dict[str, Any], store: Store) -> dict[str, An
 
 
 def _check_only(assessment: Assessment) -> None:
-    only = assessment.plan.recipe.settings.only
-    if only is None:
+    if assessment.plan.recipe.settings.only is None:
         return
-    chosen = {only} if isinstance(only, str) else set(only)
+    chosen = set(listed(assessment.plan.recipe.settings.only))
     for state in assessment.states.values():
         if state.node.id not in chosen and state.status in ("run", "maybe"):
             raise PlanError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from mmtrt.backends import choose
 from mmtrt.backends.base import Skip
 from mmtrt.config.recipe import Recipe
+from mmtrt.config.schema import listed
 from mmtrt.config.stages import stages_of
 from mmtrt.errors import PlanError, RecipeError
 from mmtrt.host import HostInfo
@@ -73,11 +74,11 @@ def _pruned(recipe: Recipe, nodes: list[Node]) -> list[Node]:
     """Skip every node that no wanted node needs."""
     by_id = {node.id: node for node in nodes}
     settings = recipe.settings
-    only = _ids(settings.only)
-    for key, names in (("until", _ids(settings.until)), ("only", only)):
+    only = listed(settings.only)
+    for key, names in (("until", listed(settings.until)), ("only", only)):
         for name in names:
             _check_id(recipe, key, name, by_id)
-    for name in _ids(settings.force):
+    for name in listed(settings.force):
         if name != "all":
             _check_id(recipe, "force", name, by_id)
     consumed = {need for node in nodes for need in node.needs}
@@ -85,7 +86,7 @@ def _pruned(recipe: Recipe, nodes: list[Node]) -> list[Node]:
     # do not read it: quantize.py starts from the model, so nothing reads the plain checkpoint.
     declared = {source for node in nodes for source in node.stage.needs.values()}
     goals = (
-        _ids(settings.until)
+        listed(settings.until)
         or only
         or [n.id for n in nodes if n.id not in consumed and n.id not in declared]
     )
@@ -103,12 +104,6 @@ def _pruned(recipe: Recipe, nodes: list[Node]) -> list[Node]:
             node = dataclasses.replace(node, command=None, skip=why)
         result.append(node)
     return result
-
-
-def _ids(value: str | list[str] | None) -> list[str]:
-    if value is None:
-        return []
-    return [value] if isinstance(value, str) else list(value)
 
 
 def _check_id(recipe: Recipe, key: str, name: str, nodes: dict[str, Node]) -> None:
