@@ -13,6 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+CONTAINER_EXAMPLES = "/app/tensorrt_llm/examples"
+"""Where NVIDIA's release containers keep TensorRT-LLM's example scripts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
@@ -38,6 +41,9 @@ class HostInfo:
     gpus: tuple[Gpu, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     """Known distribution versions; others are looked up in the metadata when asked for."""
+    trtllm_examples: str | None = None
+    """TensorRT-LLM's example scripts of this machine."""
+    is_root: bool = False
     lookup: bool = True
     """Whether :meth:`version` may look at this machine's own packages."""
 
@@ -72,6 +78,8 @@ def probe() -> HostInfo:
         cpus=_usable_cpus(),
         ram_bytes=_usable_ram(),
         gpus=_gpus(),
+        trtllm_examples=CONTAINER_EXAMPLES if Path(CONTAINER_EXAMPLES).is_dir() else None,
+        is_root=os.geteuid() == 0,
     )
 
 

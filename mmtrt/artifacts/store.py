@@ -69,6 +69,11 @@ class Store:
             self._memo = DigestMemo(self.root / layout.MEMO)
         return self._memo
 
+    @property
+    def side(self) -> Path:
+        """Directory of files that tools keep from build to build; they may be deleted any time."""
+        return self.root / layout.SIDE
+
     def directory_of(self, kind: str, key: str) -> Path:
         """Return where the artifact of a key is, or would be.
 

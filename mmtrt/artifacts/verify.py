@@ -19,7 +19,7 @@ from mmtrt.artifacts.threads import in_threads
 from mmtrt.errors import ArtifactError
 
 _BESIDE = layout.LOGS | {layout.MANIFEST, layout.USED, layout.ALIVE}
-_AT_ROOT = frozenset({layout.STAGING, layout.FAILED, layout.LOCKS})
+_AT_ROOT = frozenset({layout.STAGING, layout.FAILED, layout.LOCKS, layout.SIDE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mmtrt.backends.base import Backend, Choice
+from mmtrt.backends.fake import Fake
 from mmtrt.backends.native import Native
 from mmtrt.backends.trtllm import Trtllm, is_supported
 from mmtrt.config.recipe import Recipe
@@ -14,6 +15,7 @@ from mmtrt.host import HostInfo
 BACKENDS: dict[str, Callable[[Recipe, HostInfo], Backend]] = {
     "native": lambda recipe, host: Native(host),
     "trtllm": Trtllm,
+    "fake": Fake,
 }
 
 

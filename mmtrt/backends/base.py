@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, cast
 
 from mmtrt.host import HostInfo
 from mmtrt.stages import Stage
@@ -48,23 +48,54 @@ class Out:
 
 @dataclass(frozen=True, slots=True)
 class Python:
-    """The interpreter of the stage's environment."""
+    """The interpreter: mmtrt's own, or that of an ``env`` stage."""
+
+    port: str | None = None
+    """Input that holds the environment."""
 
     def symbol(self) -> str:
         """Return how plans and keys write it."""
-        return "{python}"
+        return "{python}" if self.port is None else "{in." + self.port + "}/bin/python"
+
+
+EXAMPLES_PORT = "examples"
+"""The input by which stages reach example scripts that a stage fetches."""
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
     """An example script of the toolchain; its version is the toolchain's."""
 
-    root: str
+    root: str | None
+    """Directory of the examples; ``None``: input :data:`EXAMPLES_PORT` holds them."""
     path: str
 
     def symbol(self) -> str:
         """Return how plans and keys write it."""
         return "{examples}/" + self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A file that a tool keeps from build to build, such as a timing cache; no artifact."""
+
+    path: str
+    """Below the store's directory of such files."""
+
+    def symbol(self) -> str:
+        """Return how plans write it; keys never do."""
+        return "{side}/" + self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Unkeyed:
+    """A word that cannot change the output: a worker count, the place of a timing cache."""
+
+    word: str | Side
+
+    def symbol(self) -> str:
+        """Return how plans write it; keys leave it out."""
+        return symbol(self.word)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +110,10 @@ class Pair:
         return escape(self.prefix) + self.place.symbol()
 
 
-Word: TypeAlias = str | In | Local | Out | Python | Script | Pair
+ENV_LOCK = "requirements.lock"
+"""Of an environment: every distribution that it installs, with its version."""
+
+Word: TypeAlias = str | In | Local | Out | Python | Script | Pair | Unkeyed
 
 
 def escape(text: str) -> str:
@@ -87,7 +121,7 @@ def escape(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def symbol(word: Word) -> str:
+def symbol(word: Word | Side) -> str:
     """Return the symbolic form of one word of a command."""
     return escape(word) if isinstance(word, str) else word.symbol()
 
@@ -131,15 +165,44 @@ class Command:
     """Distributions whose version can change the output; see :meth:`Backend.tool_versions`."""
     retry_exit_codes: frozenset[int] = frozenset()
     """Exit codes after which trying again may help."""
+    harvest: str | None = None
+    """What to read from the tool's log into the output; see :mod:`mmtrt.executor.harvest`."""
+    keeps: Mapping[str, Side] = field(default_factory=dict)
+    """File that the tool writes into an empty working directory -> where it is kept."""
 
     def places(self) -> list[In | Local]:
-        """Return what the command reads, in order of appearance."""
+        """Return what the command reads and what enters the key for it, in order of appearance.
+
+        Of an environment that is the list of what is installed: its other files hold paths.
+        """
         found: list[In | Local] = []
         for word in (*self.argv, self.cwd):
             place = word.place if isinstance(word, Pair) else word
+            if isinstance(place, Python) and place.port is not None:
+                place = In(place.port, ENV_LOCK)
             if isinstance(place, (In, Local)) and place not in found:
                 found.append(place)
         return found
+
+    def ports(self) -> list[str]:
+        """Return the inputs without which the command cannot start, keyed or not."""
+        found = [place.port for place in self.places() if isinstance(place, In)]
+        if any(isinstance(word, Script) and word.root is None for word in self.argv):
+            found.append(EXAMPLES_PORT)
+        return list(dict.fromkeys(found))
+
+    def below(self, paths: Mapping[str, str]) -> Command:
+        """Return the command with inputs moved to a path below them: port -> path."""
+
+        def moved(word: Word) -> Word:
+            if isinstance(word, In) and paths.get(word.port):
+                inner = f"/{word.path}" if word.path else ""
+                return In(word.port, paths[word.port] + inner)
+            if isinstance(word, Pair):
+                return Pair(word.prefix, cast("In | Local | Out", moved(word.place)))
+            return word
+
+        return replace(self, argv=tuple(moved(word) for word in self.argv))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +245,10 @@ class Backend(Protocol):
         Raises:
             PlanError: ENG101 if this toolchain cannot do what the stage asks.
         """
+        ...
+
+    def prepared(self, stages: list[Stage]) -> list[Stage]:
+        """Return the stages with what this toolchain needs beside them, such as its scripts."""
         ...
 
     def toolchain(self) -> dict[str, str]:

@@ -6,7 +6,7 @@ from mmtrt.backends import neutral
 from mmtrt.backends.base import Command, In, Local, Out, Pair, Python, Resources, Skip, Word
 from mmtrt.errors import PlanError
 from mmtrt.host import HostInfo
-from mmtrt.stages import BuildLlm, BuildVision, Convert, Quantize, Run, Stage
+from mmtrt.stages import BuildLlm, BuildVision, Convert, Env, Eval, Quantize, Run, Stage
 
 FORMATS = ("none", "int8_wo", "int4_wo")
 """Number formats that :mod:`mmtrt.native.quantize` writes."""
@@ -39,6 +39,10 @@ class Native:
             fix="engine=onnxruntime",
         )
 
+    def prepared(self, stages: list[Stage]) -> list[Stage]:
+        """Return the stages as they are: everything comes with mmtrt."""
+        return stages
+
     def toolchain(self) -> dict[str, str]:
         """Return the runtime's name and version."""
         version = self._host.version("onnxruntime") or "not installed"
@@ -46,7 +50,8 @@ class Native:
 
     def tool_versions(self, tools: tuple[str, ...]) -> dict[str, str]:
         """Return versions from package metadata; ``absent`` where a tool is not installed."""
-        return {tool: self._host.version(tool) or "absent" for tool in tools}
+        found = {tool: self._host.version(tool) or "absent" for tool in tools}
+        return found | ({"python": self._host.python} if "python" in found else {})
 
     def gpu_class(self) -> dict[str, str | int] | None:
         """Return ``None``: ONNX graphs run on any CPU."""
@@ -67,6 +72,8 @@ class Native:
                 BuildVision: self._build_vision,
                 BuildLlm: self._build_llm,
                 Run: self._run,
+                Env: lambda stage: Skip("native packages come with mmtrt"),
+                Eval: self._eval,
             },
         )
 
@@ -115,8 +122,17 @@ class Native:
             argv=_module("build_llm", "--checkpoint-dir", In("checkpoint", "llm"))
             + ("--output-dir", Out(), "--engine", stage.engine, *words),
             outputs={"config": "config.json", "engine": "model.onnx"},
-            ignores=frozenset({"max_encoder_input_len", "plugins"}),
+            ignores=frozenset({"max_encoder_input_len"}),
             tools=EXPORT_TOOLS,
+        )
+
+    def _eval(self, stage: Eval) -> Skip:
+        if stage.task is None:
+            return Skip("eval.task is not set")
+        raise PlanError(
+            f"backend {self.name} cannot evaluate yet",
+            code="ENG101",
+            fix="leave eval.task out, or use backend=trtllm",
         )
 
     def _run(self, stage: Run) -> Command:
@@ -138,9 +154,19 @@ class Native:
             + ("--output-dir", Out(), *words),
             outputs={"result": "result.json"},
             resources=Resources(),
-            ignores=frozenset({"session", "check_accuracy"}),
+            ignores=frozenset({"session", "check_accuracy", *_RUNTIME}),
             tools=("onnxruntime", "tokenizers", "pillow", "numpy"),
         )
+
+
+_RUNTIME = (
+    "enable_chunked_context",
+    "enable_chunked_prefill",
+    "kv_cache_free_gpu_memory_fraction",
+    "mm_embedding_offloading",
+    "video_frames",
+)
+"""Choices of TensorRT-LLM's runtime, which these engines do not have."""
 
 
 def _module(stage: str, *words: Word) -> tuple[Word, ...]:

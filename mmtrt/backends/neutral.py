@@ -1,4 +1,4 @@
-"""Commands that are the same for every toolchain: download, patch, assemble."""
+"""Commands that are the same for every toolchain: those that fetch, write, patch and link."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mmtrt.backends.base import Command, In, Local, Out, Pair, Python, Resources, Skip, Word
+from mmtrt.backends.base import (
+    ENV_LOCK,
+    Command,
+    In,
+    Local,
+    Out,
+    Pair,
+    Python,
+    Resources,
+    Skip,
+    Word,
+)
 from mmtrt.errors import PlanError
-from mmtrt.stages import Assemble, Download, Patch, Stage
+from mmtrt.stages import Assemble, Clone, Download, Env, Patch, Stage, Write
 
-HUB_VARIABLES = (
-    "HF_TOKEN",
-    "HF_HOME",
-    "HF_HUB_CACHE",
-    "HF_ENDPOINT",
-    "HF_HUB_OFFLINE",
-    "HF_HUB_DISABLE_XET",
+PROXY_VARIABLES = (
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "NO_PROXY",
@@ -26,7 +31,34 @@ HUB_VARIABLES = (
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
 )
+
+HUB_VARIABLES = (
+    *PROXY_VARIABLES,
+    "HF_TOKEN",
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HF_ENDPOINT",
+    "HF_HUB_OFFLINE",
+    "HF_HUB_DISABLE_XET",
+)
 """What huggingface_hub reads; handed on by name, so that tokens stay out of every record."""
+
+GIT_VARIABLES = (*PROXY_VARIABLES, "SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO")
+"""What git reads to reach private repositories."""
+
+PIP_VARIABLES = (
+    *PROXY_VARIABLES,
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_CONFIG_FILE",
+    "PIP_TRUSTED_HOST",
+    "PIP_CACHE_DIR",
+    "PIP_NO_INDEX",
+    "PIP_FIND_LINKS",
+    "PIP_CERT",
+    "PIP_CONSTRAINT",
+)
+"""What pip reads; index addresses may hold a password."""
 
 EX_TEMPFAIL = 75
 """Exit status by which ``mmtrt.tasks.download`` says that the network failed (sysexits.h)."""
@@ -50,6 +82,8 @@ def _download(stage: Download) -> Command:
     argv: list[Word] = [Python(), "-m", "mmtrt.tasks.download", "--output-dir", Out()]
     if stage.local_dir is not None:
         argv += ["--local-dir", Local("model", stage.local_dir)]
+    elif stage.local_file is not None:
+        argv += ["--local-file", Local(_file_name(stage), stage.local_file)]
     else:
         argv += ["--repo-id", str(stage.repo_id), "--revision", str(stage.revision)]
     if stage.include:
@@ -61,9 +95,62 @@ def _download(stage: Download) -> Command:
     return Command(
         argv=tuple(argv),
         pass_env=HUB_VARIABLES,
-        resources=Resources(network=stage.local_dir is None),
+        resources=Resources(network=stage.repo_id is not None),
         retry_exit_codes=frozenset({EX_TEMPFAIL}),
     )
+
+
+def _file_name(stage: Download) -> str:
+    return "projector" if "projector" in stage.id else "model"
+
+
+def _clone(stage: Clone) -> Command:
+    argv: list[Word] = [Python(), "-m", "mmtrt.tasks.clone", "--output-dir", Out()]
+    argv += ["--url", stage.url, "--revision", stage.revision]
+    for directory in stage.include:
+        argv += ["--subdir", directory]
+    return Command(
+        argv=tuple(argv),
+        pass_env=GIT_VARIABLES,
+        resources=Resources(network=True),
+        retry_exit_codes=frozenset({EX_TEMPFAIL}),
+    )
+
+
+def env(stage: Env, files: Mapping[str, Word]) -> Command | Skip:
+    """Return the command that builds an environment.
+
+    Args:
+        stage: what to install.
+        files: requirement -> where its file is, for those that name one.
+    """
+    if not stage.requirements:
+        return Skip("no requirements")
+    argv: list[Word] = [Python(), "-m", "mmtrt.tasks.env", "--output-dir", Out()]
+    for requirement in stage.requirements:
+        if requirement in files:
+            argv += ["--requirements-file", files[requirement]]
+        else:
+            argv += ["--requirement", requirement]
+    return Command(
+        argv=tuple(argv),
+        pass_env=PIP_VARIABLES,
+        outputs={"lock": ENV_LOCK, "python": "bin/python"},
+        resources=Resources(network=True),
+        tools=("python",),
+        retry_exit_codes=frozenset({EX_TEMPFAIL}),
+    )
+
+
+def _plain_env(stage: Env) -> Command | Skip:
+    return env(stage, {})
+
+
+def _write(stage: Write) -> Command:
+    argv: list[Word] = [Python(), "-m", "mmtrt.tasks.write", "--output-dir", Out()]
+    for name, text in stage.files:
+        argv += ["--file", f"{name}={text}"]
+    return Command(argv=tuple(argv), outputs={name: name for name, _ in stage.files})
 
 
 def _patch(stage: Patch) -> Command | Skip:
@@ -90,6 +177,9 @@ def _assemble(stage: Assemble) -> Command:
 
 _NEUTRAL: dict[type[Stage], Callable[[Any], Command | Skip]] = {
     Download: _download,
+    Clone: _clone,
+    Env: _plain_env,
+    Write: _write,
     Patch: _patch,
     Assemble: _assemble,
 }

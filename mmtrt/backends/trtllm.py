@@ -5,21 +5,63 @@ Source of every flag: the multimodal README and the tools' own parsers at 1.2.x.
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmtrt.backends import neutral
-from mmtrt.backends.base import Command, In, Local, Out, Python, Resources, Script, Skip, Word
+from mmtrt.backends.base import (
+    EXAMPLES_PORT,
+    Command,
+    In,
+    Local,
+    Out,
+    Python,
+    Resources,
+    Script,
+    Side,
+    Skip,
+    Unkeyed,
+    Word,
+)
+from mmtrt.backends.versions import is_within
 from mmtrt.config.recipe import Recipe
 from mmtrt.errors import PlanError
 from mmtrt.host import HostInfo
-from mmtrt.stages import BuildLlm, BuildVision, Convert, Quantize, Run, Stage
+from mmtrt.stages import (
+    BuildLlm,
+    BuildVision,
+    Clone,
+    Convert,
+    Env,
+    Eval,
+    Quantize,
+    Run,
+    Serve,
+    Stage,
+)
+from mmtrt.stages.base import FlagValue
 
-CONTAINER_EXAMPLES = "/app/tensorrt_llm/examples"
-"""Where NVIDIA's release containers keep the example scripts."""
+EXAMPLES_URL = "https://github.com/NVIDIA/TensorRT-LLM.git"
+"""Where the example scripts come from on a machine that has none; the tag is ``v<version>``."""
 
-WEIGHT_ONLY = {"int8_wo": "int8", "int4_wo": "int4"}
+VISION_DEFAULT = 4
+"""``--max_batch_size`` of ``build_multimodal_engine.py`` where it is not given."""
+
+WEIGHT_ONLY = ("int8_wo", "int4_wo")
 """Formats that ``convert_checkpoint.py`` writes itself; the others need ``quantize.py``."""
+
+UNKNOWN = "unknown"
+"""Stands for the compute capability on a machine without GPU that names no target."""
+
+CONTAINER_TENSORRT = "of the container"
+"""Stands for the version on a machine that has no TensorRT."""
+
+TIMING_CACHE = "model.cache"
+"""Name that ``trtllm-build`` gives its timing cache, in its working directory."""
+
+Values = Mapping[str, "Word | FlagValue | tuple[Word, ...] | None"]
 
 
 def is_supported(version: str) -> bool:
@@ -47,60 +89,156 @@ class Trtllm:
     def __init__(self, recipe: Recipe, host: HostInfo) -> None:
         """Take the script locations and the target from the recipe."""
         self._recipe, self._host = recipe, host
-        self._examples = recipe.settings.trtllm.examples_dir or CONTAINER_EXAMPLES
+        self._version = recipe.settings.trtllm.version
+        self._examples = recipe.settings.trtllm.examples_dir or host.trtllm_examples
 
     def engine(self, asked: str) -> str:
         """Return ``tensorrt``, the one format of this toolchain."""
         if asked in ("auto", "tensorrt"):
             return "tensorrt"
         raise PlanError(
-            f"backend trtllm cannot build engine={asked}", code="ENG102", fix="engine=tensorrt"
+            f"backend {self.name} cannot build engine={asked}", code="ENG102", fix="engine=tensorrt"
         )
+
+    def prepared(self, stages: list[Stage]) -> list[Stage]:
+        """Fetch the example scripts where this machine has none, for the stages that run them."""
+        if self._examples is not None:
+            return stages
+        using = {
+            stage.id
+            for stage in stages
+            if isinstance(command := self.lower(stage), Command)
+            and EXAMPLES_PORT in command.ports()
+        }
+        if not using:
+            return stages
+        examples = Clone(
+            id=EXAMPLES_PORT,
+            model_name="TensorRT-LLM",
+            url=EXAMPLES_URL,
+            revision=f"v{self._version}",
+            include=("examples",),
+        )
+        return [
+            examples,
+            *(
+                dataclasses.replace(stage, needs={**stage.needs, EXAMPLES_PORT: EXAMPLES_PORT})
+                if stage.id in using
+                else stage
+                for stage in stages
+            ),
+        ]
 
     def toolchain(self) -> dict[str, str]:
         """Return the version that the commands are written for."""
-        return {"name": "tensorrt-llm", "version": self._recipe.settings.trtllm.version}
+        return {"name": "tensorrt-llm", "version": self._version}
 
     def tool_versions(self, tools: tuple[str, ...]) -> dict[str, str]:
         """Return the declared TensorRT-LLM version; keys can be computed on any machine."""
-        return {"tensorrt-llm": self._recipe.settings.trtllm.version} if tools else {}
+        versions = {"tensorrt-llm": self._version} if "tensorrt-llm" in tools else {}
+        return versions | ({"python": self._host.python} if "python" in tools else {})
 
     def gpu_class(self) -> dict[str, str | int] | None:
         """Return what a TensorRT engine is tied to."""
         target, gpus = self._recipe.settings.target, self._host.gpus
-        sm = target.sm if target.sm is not None else gpus[0].sm if gpus else "unknown"
-        return {"sm": sm, "tensorrt": self._host.version("tensorrt") or "of the container"}
+        sm = target.sm if target.sm is not None else gpus[0].sm if gpus else UNKNOWN
+        return {"sm": sm, "tensorrt": self._host.version("tensorrt") or CONTAINER_TENSORRT}
 
     def lower(self, stage: Stage) -> Command | Skip:
         """Return the command of a stage.
 
         Raises:
-            PlanError: ENG101 for a kind that this toolchain does not have.
+            PlanError: ENG101 for a kind that this toolchain does not have; CFG126 for a flag of the
+                recipe that names no input of the stage.
         """
-        return neutral.lower(
-            stage,
-            self.name,
-            {
-                Convert: self._convert,
-                Quantize: self._quantize,
-                BuildVision: self._build_vision,
-                BuildLlm: self._build_llm,
-                Run: self._run,
-            },
+        own: dict[type[Stage], Callable[[Any], Command | Skip]] = {
+            Env: self._env,
+            Convert: self._convert,
+            Quantize: self._quantize,
+            BuildVision: self._build_vision,
+            BuildLlm: self._build_llm,
+            Run: self._run if self._recipe.workflow == "engine" else self._quickstart,
+            Eval: self._eval,
+            Serve: self._serve,
+        }
+        return neutral.lower(stage, self.name, own)
+
+    def _script(self, stage: Stage, path: str) -> tuple[Word, ...]:
+        return (
+            Python("env" if "env" in stage.needs else None),
+            Script(self._examples, stage.script or path),
         )
 
-    def _script(self, path: str) -> tuple[Word, ...]:
-        return (Python(), Script(self._examples, path))
+    def _words(self, stage: Stage, *groups: Values, dtype: str = "") -> tuple[Word, ...]:
+        """Return flags as words; of two values for one flag the later wins, at the first's place.
+
+        A text ``{dtype}`` stands for the number format, ``{in.PORT}`` for the place of an input.
+        """
+        merged: dict[str, Any] = {}
+        for group in groups:
+            merged |= {name: value for name, value in group.items() if value is not None}
+        words: list[Word] = []
+        for name, value in merged.items():
+            if value is False:
+                continue
+            words.append(f"--{name}")
+            if value is not True:
+                several = value if isinstance(value, (list, tuple)) else [value]
+                words += [self._word(stage, each, dtype) for each in several]
+        return tuple(words)
+
+    def _word(self, stage: Stage, value: Any, dtype: str) -> Word:
+        if not isinstance(value, str):
+            return str(value) if isinstance(value, (int, float)) else value
+        found = re.fullmatch(r"\{in\.([\w.-]+)\}(?:/(.+))?", value)
+        if found is None:
+            return value.replace("{dtype}", dtype)
+        if found[1] not in stage.needs:
+            raise PlanError(
+                f"stage {stage.id} has no input {found[1]!r}, which its flags name",
+                code="CFG126",
+                at=self._recipe.where(("recipe", "stages", stage.id, "flags")),
+                fix=f"use one of: {', '.join(stage.needs)}",
+            )
+        return In(found[1], found[2] or "")
+
+    def _env(self, stage: Env) -> Command | Skip:
+        wanted = stage.trtllm_version
+        if wanted is not None and not is_within(self._version, wanted):
+            return Skip(f"for TensorRT-LLM {wanted}; {self._version} pins its own")
+        files: dict[str, Word] = {
+            each: Script(self._examples, each.removeprefix("{examples}/"))
+            for each in stage.requirements
+            if each.startswith("{examples}/")
+        }
+        result = neutral.env(stage, files)
+        if isinstance(result, Command) and files:
+            # The files' content is the toolchain's.
+            return dataclasses.replace(result, tools=(*result.tools, "tensorrt-llm"))
+        return result
 
     def _convert(self, stage: Convert) -> Command:
-        words = _parallel_flags(stage.tp, stage.pp)
-        if stage.weight_only is not None:
-            words += ["--use_weight_only", "--weight_only_precision", stage.weight_only]
-        script = f"models/{self._recipe.file.convert_script}/convert_checkpoint.py"
+        place: Values = {stage.model_flag: In("model"), "output_dir": Out()}
+        weight_only: Values = {
+            "use_weight_only": stage.weight_only is not None,
+            "weight_only_precision": stage.weight_only,
+        }
+        written = stage.writes or ("config.json",)
         return Command(
-            argv=self._script(script)
-            + ("--model_dir", In("model"), "--output_dir", Out(), "--dtype", stage.dtype, *words),
-            outputs={"config": "config.json"},
+            argv=self._script(stage, "convert_checkpoint.py")
+            + self._words(
+                stage,
+                place,
+                {"dtype": stage.dtype},
+                stage.flags,
+                _ranks(stage),
+                weight_only,
+                dtype=stage.dtype,
+            ),
+            cwd=Out() if stage.side_outputs else None,
+            outputs={name: name for name in (*written, *stage.side_outputs)},
+            # quantize.py, where a recipe converts with it, computes on a GPU.
+            resources=Resources(gpus=int("quantize" in (stage.script or ""))),
             tools=("tensorrt-llm",),
         )
 
@@ -109,18 +247,19 @@ class Trtllm:
             return Skip("quant=none")
         if stage.format in WEIGHT_ONLY:
             return Skip(f"quant={stage.format} is a flag of the conversion")
-        words = _parallel_flags(stage.tp, stage.pp)
-        for flag, value in (
-            ("--kv_cache_dtype", stage.kv_cache_dtype),
-            ("--calib_size", stage.calib_size),
-            ("--calib_dataset", stage.calib_dataset),
-        ):
-            if value is not None:
-                words += [flag, str(value)]
+        flags: Values = {
+            "model_dir": In("model"),
+            "output_dir": Out(),
+            "dtype": stage.dtype,
+            "qformat": stage.format,
+            **_ranks(stage),
+            "kv_cache_dtype": stage.kv_cache_dtype,
+            "calib_size": stage.calib_size,
+            "calib_dataset": stage.calib_dataset,
+        }
         return Command(
-            argv=self._script("quantization/quantize.py")
-            + ("--model_dir", In("model"), "--output_dir", Out(), "--dtype", stage.dtype)
-            + ("--qformat", stage.format, *words),
+            argv=self._script(stage, "quantization/quantize.py")
+            + self._words(stage, flags, stage.flags, dtype=stage.dtype),
             outputs={"config": "config.json"},
             # The calibration set comes from a hub unless a local one is given.
             resources=Resources(gpus=stage.tp * stage.pp, network=True),
@@ -130,80 +269,219 @@ class Trtllm:
         )
 
     def _build_vision(self, stage: BuildVision) -> Command:
+        covered = not stage.is_stated and stage.max_batch_size <= VISION_DEFAULT
+        flags: Values = {
+            "model_type": self._recipe.file.trtllm_model_type,
+            "model_path": In("model"),
+            "output_dir": Out(),
+            # Where the tool's default does, every such build is the same engine.
+            "max_batch_size": None if covered else stage.max_batch_size,
+        }
         return Command(
-            argv=self._script("models/core/multimodal/build_multimodal_engine.py")
-            + ("--model_path", In("model"), "--output_dir", Out())
-            + ("--model_type", self._recipe.file.trtllm_model_type)
-            + ("--max_batch_size", str(stage.max_batch_size)),
-            outputs={"config": "config.json"},
-            resources=Resources(gpus=1),
+            argv=self._script(stage, "models/core/multimodal/build_multimodal_engine.py")
+            + self._words(stage, flags, stage.flags, dtype=stage.dtype),
+            outputs={name: name for name in stage.writes or ("config.json", "model.engine")},
+            resources=Resources(gpus=1, network=stage.network),
+            pass_env=neutral.HUB_VARIABLES,
+            ignores=frozenset({"max_batch_size"} if covered else ()),
             tools=("tensorrt-llm",),
         )
 
     def _build_llm(self, stage: BuildLlm) -> Command:
-        words: list[Word] = [f"--{plugin}_plugin={stage.dtype}" for plugin in stage.plugins]
-        if self._recipe.settings.quant.name == "none":
-            words.append("--use_fused_mlp=enable")
-        for flag, value in (
-            ("--max_batch_size", stage.max_batch_size),
-            ("--max_input_len", stage.max_input_len),
-            ("--max_seq_len", stage.max_seq_len),
-            ("--max_num_tokens", stage.max_num_tokens),
-            ("--max_multimodal_len", stage.max_multimodal_len),
-            ("--max_encoder_input_len", stage.max_encoder_input_len),
-        ):
-            if value is not None:
-                words += [flag, str(value)]
+        limits: Values = {
+            "max_batch_size": stage.max_batch_size,
+            "max_input_len": stage.max_input_len,
+            "max_seq_len": stage.max_seq_len,
+            "max_num_tokens": stage.max_num_tokens,
+            "max_multimodal_len": stage.max_multimodal_len,
+            "max_encoder_input_len": stage.max_encoder_input_len,
+        }
         ranks = stage.tp * stage.pp
-        if ranks > 1:
-            words += ["--workers", str(ranks)]
+        argv: list[Word] = ["trtllm-build", "--checkpoint_dir", In("checkpoint")]
+        argv += ["--output_dir", Out()]
+        argv += self._words(stage, stage.flags, limits, dtype=stage.dtype)
+        cache = self._timing_cache()
+        argv += [Unkeyed("--workers"), Unkeyed(str(ranks))] if ranks > 1 else []
+        argv += [Unkeyed("--input_timing_cache"), Unkeyed(cache)]
+        argv += [Unkeyed("--output_timing_cache"), Unkeyed(TIMING_CACHE)]
         return Command(
-            argv=("trtllm-build", "--checkpoint_dir", In("checkpoint"), "--output_dir", Out())
-            + tuple(words),
-            outputs={"config": "config.json"},
+            argv=tuple(argv),
+            outputs={"config": "config.json"}
+            | {f"rank{rank}": f"rank{rank}.engine" for rank in range(ranks)},
             resources=Resources(gpus=ranks),
             tools=("tensorrt-llm",),
+            keeps={TIMING_CACHE: cache},
         )
+
+    def _timing_cache(self) -> Side:
+        """Return the cache of this GPU class; a cache of another is refused by TensorRT."""
+        name = re.sub(r"[^\w.-]+", "-", self._timing_class())
+        return Side(f"timing/{name}.cache")
+
+    def _timing_class(self) -> str:
+        gpu = self.gpu_class() or {}
+        known = [f"sm{gpu['sm']}"] if gpu["sm"] != UNKNOWN else []
+        known += [str(gpu["tensorrt"])] if gpu["tensorrt"] != CONTAINER_TENSORRT else []
+        return "-".join(["trtllm", self._version, *known])
+
+    def _mpirun(self, ranks: int) -> tuple[Word, ...]:
+        if ranks == 1:
+            return ()
+        root = (Unkeyed("--allow-run-as-root"),) if self._host.is_root else ()
+        return ("mpirun", "-n", str(ranks), *root)
 
     def _run(self, stage: Run) -> Command:
         ranks = stage.tp * stage.pp
-        words: list[Word] = ["--max_new_tokens", str(stage.max_new_tokens)]
-        words += ["--hf_model_dir", In("model"), "--engine_dir", In("engine")]
-        if stage.images:
-            words += ["--image_path", *(_image(i, image) for i, image in enumerate(stage.images))]
-        if stage.prompts:
-            words += ["--input_text", *stage.prompts]
-        defaults: dict[str, tuple[Any, Any]] = {
-            "batch_size": (stage.batch_size, 1),
-            "top_k": (stage.top_k, 1),
-            "top_p": (stage.top_p, 0.0),
-            "temperature": (stage.temperature, 1.0),
-            "repetition_penalty": (stage.repetition_penalty, 1.0),
-            "session": (stage.session, None),
+        asked: Values = {
+            "max_new_tokens": stage.max_new_tokens,
+            "hf_model_dir": In("model"),
+            "engine_dir": In("engine"),
+            "image_path": _pictures(stage.images),
+            "video_path": None if stage.video is None else _local("video", stage.video),
+            "video_num_frames": stage.video_frames,
+            "audio_path": None if stage.audio is None else _local("audio", stage.audio),
+            "input_text": stage.prompts or None,
+            "batch_size": _unless(stage.batch_size, 1),
+            "top_k": _unless(stage.top_k, 1),
+            "top_p": _unless(stage.top_p, 0.0),
+            "temperature": _unless(stage.temperature, 1.0),
+            "repetition_penalty": _unless(stage.repetition_penalty, 1.0),
+            "run_profiling": stage.run_profiling,
+            "check_accuracy": stage.check_accuracy,
         }
-        for name, (value, default) in defaults.items():
-            if value != default:
-                words += [f"--{name}", str(value)]
-        words += [f"--{n}" for n in ("run_profiling", "check_accuracy") if getattr(stage, n)]
-        mpi: tuple[Word, ...] = ("mpirun", "-n", str(ranks)) if ranks > 1 else ()
         return Command(
-            argv=mpi + self._script("models/core/multimodal/run.py") + tuple(words),
-            # Without a picture run.py fetches its own sample.
-            resources=Resources(gpus=ranks, network=not stage.images),
+            argv=self._mpirun(ranks)
+            + self._script(stage, "models/core/multimodal/run.py")
+            + self._words(stage, asked, _runtime(stage), stage.flags),
+            resources=Resources(gpus=ranks, network=_fetches(stage)),
             pass_env=neutral.HUB_VARIABLES,
-            ignores=frozenset({"seed"}),
+            ignores=frozenset({"seed", "enable_chunked_prefill"}),
+            tools=("tensorrt-llm",),
+            harvest="run_log",
+        )
+
+    def _quickstart(self, stage: Run) -> Command:
+        """Ask a model without engines: ``workflow=pytorch``."""
+        media = _pictures(stage.images)
+        modality = "image"
+        for name, place in (("video", stage.video), ("audio", stage.audio)):
+            if place is not None:
+                media, modality = (_local(name, place),), name
+        if len(stage.images) > 1:
+            modality = "multiple_image"
+        asked: Values = {
+            "model_dir": In("model"),
+            "modality": modality,
+            "media": media,
+            "prompt": stage.prompts or None,
+            "num_frames": stage.video_frames,
+            "max_tokens": stage.max_new_tokens,
+            "top_k": _unless(stage.top_k, 1),
+            "top_p": _unless(stage.top_p, 0.0),
+            "temperature": _unless(stage.temperature, 1.0),
+            "enable_chunked_prefill": stage.enable_chunked_prefill,
+            "kv_cache_fraction": stage.kv_cache_free_gpu_memory_fraction,
+            **_ranks(stage),
+        }
+        return Command(
+            argv=self._script(stage, "llm-api/quickstart_multimodal.py")
+            + self._words(stage, asked, stage.flags),
+            resources=Resources(gpus=stage.tp * stage.pp, network=_fetches(stage)),
+            pass_env=neutral.HUB_VARIABLES,
+            ignores=frozenset({"seed", "session"}),
+            tools=("tensorrt-llm",),
+            harvest="quickstart_log",
+        )
+
+    def _eval(self, stage: Eval) -> Command | Skip:
+        if stage.task is None:
+            return Skip("eval.task is not set")
+        ranks = stage.tp * stage.pp
+        data = stage.dataset_dir
+        asked: Values = {
+            "model_type": self._recipe.file.trtllm_model_type,
+            "engine_dir": In("engine"),
+            "hf_model_dir": In("model"),
+            "dataset_dir": None if data is None else _local("dataset", data),
+            "test_trtllm": stage.test_trtllm,
+            "test_hf": stage.test_hf,
+            "accuracy_threshold": _short(stage.accuracy_threshold),
+            "eval_task": stage.task,
+            "max_ite": _unless(stage.max_ite, 20),
+            "max_new_tokens": stage.max_new_tokens,
+        }
+        return Command(
+            argv=self._mpirun(ranks)
+            + self._script(stage, "models/core/multimodal/eval.py")
+            + self._words(stage, asked, _runtime(stage), stage.flags),
+            resources=Resources(gpus=ranks, network=data is None or stage.network),
+            pass_env=neutral.HUB_VARIABLES,
+            tools=("tensorrt-llm",),
+            harvest="eval_log",
+        )
+
+    def _serve(self, stage: Serve) -> Command:
+        words: list[Word] = [Python(), "-m", "mmtrt.tasks.serve", "--output-dir", Out()]
+        words += ["--url", f"http://127.0.0.1:{stage.port}"]
+        words += [Unkeyed("--ready-timeout-s"), Unkeyed(f"{stage.ready_timeout_s:g}")]
+        words += ["--max-tokens", str(stage.max_new_tokens)]
+        # One word each: a prompt may begin with a dash.
+        words += [f"--input-text={prompt}" for prompt in stage.prompts]
+        for picture in _pictures(stage.images) or ():
+            words += ["--image-path", picture]
+        words += [Unkeyed("--hold")] if stage.hold else []
+        served: Values = {
+            "backend": "pytorch",
+            "tp_size": stage.tp,
+            "pp_size": _unless(stage.pp, 1),
+            "port": stage.port,
+            "max_batch_size": stage.max_batch_size,
+        }
+        words += ["--", "trtllm-serve", In("model"), *self._words(stage, served, stage.flags)]
+        return Command(
+            argv=tuple(words),
+            outputs={"server": "server.json"},
+            resources=Resources(gpus=stage.tp * stage.pp),
             tools=("tensorrt-llm",),
         )
 
 
-def _parallel_flags(tp: int, pp: int) -> list[Word]:
-    words: list[Word] = []
-    if tp > 1:
-        words += ["--tp_size", str(tp)]
-    if pp > 1:
-        words += ["--pp_size", str(pp)]
-    return words
+def _ranks(stage: Convert | Quantize | Run) -> Values:
+    return {"tp_size": _unless(stage.tp, 1), "pp_size": _unless(stage.pp, 1)}
 
 
-def _image(index: int, image: str) -> Word:
-    return image if image.startswith(("http://", "https://")) else Local(f"image{index}", image)
+def _runtime(stage: Run | Eval) -> Values:
+    """Return what only ``cpp_llm_only`` heeds, and the session itself."""
+    offloading = stage.mm_embedding_offloading
+    return {
+        "session": stage.session,
+        "enable_chunked_context": stage.enable_chunked_context,
+        "mm_embedding_offloading": None if offloading is None else str(offloading).lower(),
+        "kv_cache_free_gpu_memory_fraction": stage.kv_cache_free_gpu_memory_fraction,
+    }
+
+
+def _fetches(stage: Run) -> bool:
+    """Return whether the runner needs the network: without a picture it fetches its own sample."""
+    media = [*stage.images, *(each for each in (stage.video, stage.audio) if each is not None)]
+    return stage.network or not media or any("://" in each for each in media)
+
+
+def _unless(value: Any, default: Any) -> Any:
+    return None if value == default else value
+
+
+def _short(value: float | None) -> str | None:
+    return None if value is None else f"{value:g}"
+
+
+def _pictures(images: tuple[str, ...]) -> tuple[Word, ...] | None:
+    return tuple(_local(f"image{index}", image) for index, image in enumerate(images)) or None
+
+
+def _local(name: str, place: str) -> Word:
+    if place.startswith(("http://", "https://")):
+        return place
+    if place.startswith("{model}/"):  # a sample that comes with the model
+        return In("model", place.removeprefix("{model}/"))
+    return Local(name, place)

@@ -10,9 +10,11 @@ from typing import Any
 
 from mmtrt.cli.arguments import parse
 from mmtrt.cli.session import Session, open_session
+from mmtrt.errors import StageFailed
 from mmtrt.report.display import make_display
 from mmtrt.report.plan_view import heading
 from mmtrt.report.recorded import RecordedRun, run_recorded
+from mmtrt.report.scores import score_line
 from mmtrt.report.units import duration_text
 from mmtrt.rules.check import check_plan
 
@@ -49,7 +51,7 @@ def main(args: list[str]) -> int:
 
 
 def run_session(session: Session, as_json: bool = False, quiet: bool = False) -> int:
-    """Check and execute a planned recipe, and print what came out.
+    """Check and execute a planned recipe, print what came out, and return the exit code.
 
     Raises:
         RuleViolation: before anything starts, if a rule finds an error.
@@ -74,9 +76,16 @@ def run_session(session: Session, as_json: bool = False, quiet: bool = False) ->
         print(json.dumps(run.document, indent=1, ensure_ascii=False))
     else:
         _print_answer(run.document["result"])
+        for row in run.document["scores"]:
+            print(score_line(row))
         if not quiet:
             print(_summary(run), file=sys.stderr)
-    return 1 if run.result.failures else 0
+    if run.result.failures:
+        return StageFailed.exit_code
+    if missed := run.missed_gate:
+        print(missed.render(), file=sys.stderr)
+        return missed.exit_code
+    return 0
 
 
 def _print_answer(result: Mapping[str, Any] | None) -> None:

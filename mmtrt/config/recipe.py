@@ -7,12 +7,20 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mmtrt.config import schema, typed
 from mmtrt.errors import RecipeError
-from mmtrt.sizing.features import UnknownFamily, VisionShape, image_cost
-from mmtrt.sizing.solve import Demand, Sizing, solve
+from mmtrt.sizing.features import (
+    Flavour,
+    ImageCost,
+    MissingFact,
+    UnknownFamily,
+    VisionShape,
+    audio_features,
+    image_cost,
+)
+from mmtrt.sizing.solve import Demand, Sizing, prompt_tokens, solve
 
 Where = Callable[[typed.KeyPath], str]
 """Tells where a key was written: ``file:line:column`` or ``override 'tp=2'``."""
@@ -31,6 +39,13 @@ class Recipe:
     workflow: schema.Workflow
     run: schema.RunRequest
     """The request, with the recipe's and the variant's defaults filled in."""
+    evaluation: schema.EvalRequest
+    """The evaluation, with the recipe's defaults filled in."""
+    stages: Mapping[str, schema.StageSpec]
+    """The graph of this checkpoint: the recipe's, with what the variant has in its place."""
+    quant: schema.QuantOptions
+    """How this family uses the chosen number format, with what the user set."""
+    sessions: tuple[str, ...]
     sizing: Sizing
     overrides: tuple[str, ...] = ()
     where: Where = typed.dotted
@@ -47,6 +62,15 @@ class Recipe:
         """The family's name."""
         return self.file.name
 
+    def where_limit(self, name: str) -> str:
+        """Tell where a limit was written; for one that is derived, where it could be."""
+        keys = tuple(name.split("."))
+        if self.sizing.limits[name].source == "recipe":
+            own = ("recipe", "variants", self.variant_name, "limits")
+            is_own = _stated(self.variant.limits)[name] is not None
+            return self.where((*own, *keys) if is_own else ("recipe", "limits", *keys))
+        return self.where(keys)
+
 
 def resolve(
     settings: schema.Settings,
@@ -58,7 +82,8 @@ def resolve(
 
     Raises:
         RecipeError: CFG110 for an unknown variant, CFG111 for a family without calculator,
-            CFG101 to CFG104 for a default of the recipe that does not fit the schema.
+            CFG113 for a fact that its calculator lacks, CFG101 to CFG104 for a default of the
+            recipe that does not fit the schema.
     """
     file = settings.recipe
     variant_name = settings.variant or file.default_variant
@@ -80,6 +105,8 @@ def resolve(
         },
         where,
     )
+    evaluation = _with_defaults(settings.eval, {("recipe", "eval"): file.eval}, where)
+    sessions = file.sessions if variant.sessions is None else variant.sessions
     return Recipe(
         settings=settings,
         variant_name=variant_name,
@@ -88,6 +115,10 @@ def resolve(
         dtype=settings.dtype or variant.dtype or file.dtype,
         workflow=settings.workflow or file.workflow,
         run=run,
+        evaluation=evaluation,
+        stages=_stages(file, variant),
+        quant=_quant(settings),
+        sessions=tuple(sessions),
         sizing=_size(settings, variant, run, where),
         overrides=overrides,
         where=where,
@@ -95,20 +126,45 @@ def resolve(
     )
 
 
+def _stages(file: schema.RecipeFile, variant: schema.Variant) -> dict[str, schema.StageSpec]:
+    """Return the graph; the variant's own stages stand where it takes one of the recipe's away."""
+    new = {name: spec for name, spec in variant.stages.items() if name not in file.stages}
+    merged: dict[str, schema.StageSpec | None] = {}
+    for name, spec in file.stages.items():
+        merged[name] = variant.stages.get(name, spec)
+        if merged[name] is None:
+            merged |= new
+    return {name: spec for name, spec in (merged | new).items() if spec is not None}
+
+
+def _quant(settings: schema.Settings) -> schema.QuantOptions:
+    """Return the family's options of the chosen format; what the user set wins."""
+    options = settings.recipe.quants.get(settings.quant.name, schema.QuantOptions())
+    asked = {
+        name: value
+        for name in ("dtype", "kv_cache_dtype", "calib_size", "calib_dataset")
+        if (value := getattr(settings.quant, name)) is not None
+    }
+    return dataclasses.replace(options, **asked)
+
+
+Request = TypeVar("Request", schema.RunRequest, schema.EvalRequest)
+
+
 def _with_defaults(
-    asked: schema.RunRequest, defaults: Mapping[typed.KeyPath, dict[str, Any]], where: Where
-) -> schema.RunRequest:
+    asked: Request, defaults: Mapping[typed.KeyPath, dict[str, Any]], where: Where
+) -> Request:
     """Fill what the user left at its default from the recipe, then from the variant."""
     merged: dict[str, Any] = {}
     for path, values in defaults.items():
-        _, problems = typed.read(schema.RunRequest, values, path)
+        _, problems = typed.read(type(asked), values, path)
         if problems:
             first = problems[0]
             raise RecipeError(
                 f"{typed.dotted(first.path)} {first.message}", code="CFG101", at=where(first.path)
             )
         merged |= {key: value for key, value in values.items() if value is not None}
-    blank = schema.RunRequest()
+    blank = type(asked)()
     untouched = {
         f.name
         for f in dataclasses.fields(blank)
@@ -119,7 +175,8 @@ def _with_defaults(
 
 def _model_name(settings: schema.Settings, variant: schema.Variant, variant_name: str) -> str:
     if settings.model.path:
-        return settings.model.path.rstrip("/").rsplit("/", 1)[-1] or "model"
+        name = settings.model.path.rstrip("/").rsplit("/", 1)[-1].removesuffix(".nemo")
+        return name or "model"
     if variant.model_name:
         return variant.model_name
     if variant.repo_id:
@@ -132,44 +189,123 @@ def _model_name(settings: schema.Settings, variant: schema.Variant, variant_name
 def _size(
     settings: schema.Settings, variant: schema.Variant, run: schema.RunRequest, where: Where
 ) -> Sizing:
+    """Size the engines for the workload.
+
+    Raises:
+        RecipeError: CFG111 for a family without calculator, CFG113 for a fact that it lacks.
+    """
     file, asked = settings.recipe, settings.workload
-    facts = variant.facts
-
-    def pick(name: str) -> Any:
-        for source in (asked, variant.workload, file.workload):
-            if (value := getattr(source, name)) is not None:
-                return value
-        return None
-
+    usual = _demand([variant.workload, file.workload], run, frozenset())
+    demand = _demand(
+        [asked, variant.workload, file.workload],
+        run,
+        frozenset(f.name for f in dataclasses.fields(asked) if getattr(asked, f.name) is not None),
+    )
+    shape, flavour = _vision_shape(variant.facts), _flavour(settings, variant)
     try:
-        image = image_cost(
-            file.family,
-            VisionShape(
-                (facts.image_size[0], facts.image_size[1]),
-                facts.patch_size,
-                tuple((p[0], p[1]) for p in facts.image_grid_pinpoints or ()),
-            ),
-            pick("image_size"),
+        return solve(
+            demand,
+            _cost(file.family, shape, demand, flavour),
+            {**_stated(file.limits), **_drop_none(_stated(variant.limits))},
+            _stated(settings),
+            prompt_table=variant.prompt_table or file.prompt_table,
+            visual_input=variant.visual_input or file.visual_input,
+            architecture=variant.architecture or file.architecture,
+            workflow=settings.workflow or file.workflow,
+            audio=audio_features(file.family, demand.audio_seconds),
+            usual=_prompt_tokens(file.family, shape, usual, flavour),
         )
     except UnknownFamily:
         raise RecipeError(
             f"no calculator for family {file.family!r}",
             code="CFG111",
             at=where(("recipe", "family")),
-            fix="use a family that mmtrt knows: see mmtrt/sizing/features.py",
+            fix="use a family that mmtrt knows: see mmtrt/sizing/features/__init__.py",
         ) from None
-    new_tokens = pick("max_new_tokens")
-    demand = Demand(
+    except MissingFact as missing:
+        raise RecipeError(
+            str(missing),
+            code="CFG113",
+            at=where(("recipe", "variants")),
+            fix=f"write {missing.fact} under facts of the variant",
+        ) from None
+
+
+def _demand(
+    sources: list[schema.Workload], run: schema.RunRequest, asked: frozenset[str]
+) -> Demand:
+    """Return the workload; earlier sources win.
+
+    Who asks for pictures gets no video that the recipe means, and the other way round.
+    """
+
+    def pick(name: str) -> Any:
+        values = (getattr(source, name) for source in sources)
+        return next((value for value in values if value is not None), None)
+
+    size, frames, new_tokens = pick("image_size"), pick("video_frames"), pick("max_new_tokens")
+    pictures, video = asked & {"image_size", "images_per_request"}, "video_frames" in asked
+    if pictures and not video:
+        frames = None
+    if video and "image_size" not in asked:
+        size = None
+    return Demand(
         batch_size=pick("batch_size"),
         images_per_request=pick("images_per_request") or 1,
+        image_size=None if size is None else (size[0], size[1]),
+        video_frames=frames,
+        audio_seconds=pick("audio_seconds"),
         text_tokens=pick("text_tokens"),
         max_new_tokens=new_tokens if new_tokens is not None else (run.max_new_tokens or 128),
-        asked=frozenset(
-            f.name for f in dataclasses.fields(asked) if getattr(asked, f.name) is not None
-        ),
+        asked=asked,
     )
-    stated = {**_stated(file.limits), **_drop_none(_stated(variant.limits))}
-    return solve(demand, image, stated, _stated(settings))
+
+
+def _flavour(settings: schema.Settings, variant: schema.Variant) -> Flavour:
+    """Return whose arithmetic counts: only TensorRT-LLM's engines are fed by its own runner."""
+    backend = settings.backend.name
+    workflow = settings.workflow or settings.recipe.workflow
+    chosen = variant.backend if backend == "auto" else backend
+    return "hf" if chosen == "native" or workflow == "pytorch" else "trtllm"
+
+
+def _cost(family: str, shape: VisionShape, demand: Demand, flavour: Flavour) -> ImageCost:
+    return image_cost(
+        family,
+        shape,
+        demand.image_size,
+        images=demand.images_per_request,
+        frames=demand.video_frames,
+        flavour=flavour,
+    )
+
+
+def _prompt_tokens(family: str, shape: VisionShape, demand: Demand, flavour: Flavour) -> int | None:
+    """Return what the pictures of a workload take of the prompt, if the facts say enough."""
+    try:
+        image = _cost(family, shape, demand, flavour)
+    except MissingFact:
+        return None
+    return prompt_tokens(demand, image, audio_features(family, demand.audio_seconds))
+
+
+def _vision_shape(facts: schema.ModelFacts) -> VisionShape:
+    def pair(size: list[int]) -> tuple[int, int]:
+        return size[0], size[1]
+
+    return VisionShape(
+        image_size=None if facts.image_size is None else pair(facts.image_size),
+        patch_size=facts.patch_size,
+        pinpoints=tuple(pair(point) for point in facts.image_grid_pinpoints or ()),
+        image_tokens=facts.image_tokens,
+        max_tiles=facts.max_tiles,
+        spatial_merge_size=facts.spatial_merge_size,
+        min_pixels=facts.min_pixels,
+        max_pixels=facts.max_pixels,
+        max_patches=facts.max_patches,
+        num_frames=facts.num_frames,
+        frame_tokens=facts.frame_tokens,
+    )
 
 
 def _stated(limits: schema.LimitChoices) -> dict[str, int | None]:

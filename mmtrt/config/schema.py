@@ -26,8 +26,13 @@ EngineName = Literal["auto", "onnxruntime", "tensorrt", "tensorrt_rtx", "aot_ind
 BackendName = Literal["auto", "native", "trtllm", "fake"]
 QuantName = Literal["none", "int8_wo", "int4_wo", "int4_awq", "int8_sq", "fp8"]
 Workflow = Literal["engine", "pytorch"]
+SessionName = Literal["cpp_llm_only", "cpp", "python"]
+EvalTask = Literal["lmms-lab/ai2d", "lmms-lab/VQAv2", "lmms-lab/MME"]
 StageKind = Literal[
     "download",
+    "clone",
+    "env",
+    "write",
     "patch",
     "convert",
     "quantize",
@@ -35,7 +40,23 @@ StageKind = Literal[
     "build_vision",
     "assemble",
     "run",
+    "eval",
+    "serve",
 ]
+
+PromptTable = Literal["features", "prompt"]
+"""Rows that each request may have in the prompt-embedding table: what its pictures need, or as many
+as its prompt may have tokens."""
+VisualInput = Literal["prompt_table", "cross_attention"]
+"""How visual features reach the language model."""
+Architecture = Literal["decoder", "encoder_decoder"]
+"""Of the language model."""
+
+Flag = bool | int | float | str | list[str] | None
+"""Value of a tool's flag: ``true`` for a bare flag, a list for several words, ``null`` for none.
+
+``{dtype}`` stands for the checkpoint's number format, ``{in.PORT}`` for the place of an input.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,20 +67,43 @@ class ModelFacts:
     ``preprocessor_config.json`` at the revision beside it.
     """
 
-    image_size: Size
-    """[height, width] in pixels that the vision encoder sees."""
-    patch_size: Count
+    image_size: Size | None = None
+    """[height, width] in pixels that the vision encoder sees; for fuyu the largest it takes."""
+    patch_size: Count | None = None
     """Side of a vision patch in pixels."""
-    hidden_size: Count
-    vocab_size: Count
-    num_hidden_layers: Count
-    num_attention_heads: Count
-    num_key_value_heads: Count
-    max_position_embeddings: Count
-    dtype: Dtype = "float16"
-    """Number format of the published weights."""
+    image_tokens: Count | None = None
+    """Visual features of one picture, or of one tile, where the model fixes them."""
     image_grid_pinpoints: list[Size] | None = None
     """[height, width] resolutions an any-resolution model may choose from."""
+    max_tiles: Count | None = None
+    """Most tiles of one picture, the overview tile not counted; llava_onevision: the nine of
+    ``anyres_max_9``."""
+    spatial_merge_size: Count | None = None
+    """Side, in patches, of the square that becomes one feature."""
+    min_pixels: Count | None = None
+    """Pixels that a smaller picture is enlarged to."""
+    max_pixels: Count | None = None
+    """Pixels that a larger picture is shrunk to."""
+    max_patches: Count | None = None
+    """Rows that a picture is padded to, whatever its size."""
+    num_frames: Count | None = None
+    """Frames of one video where the model fixes them."""
+    frame_tokens: Count | None = None
+    """Visual features of one video frame."""
+    hidden_size: Count | None = None
+    """Width of the language model; ``None`` here and below: not known before the file is there."""
+    vocab_size: Count | None = None
+    num_hidden_layers: Count | None = None
+    num_attention_heads: Count | None = None
+    num_key_value_heads: Count | None = None
+    head_dim: Count | None = None
+    """Width of one attention head where it is not ``hidden_size / num_attention_heads``."""
+    intermediate_size: Count | None = None
+    max_position_embeddings: Count | None = None
+    parameters: Count | None = None
+    """Number of weights of the whole checkpoint."""
+    dtype: Dtype = "float16"
+    """Number format of the published weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +140,11 @@ class Workload:
     image_size: Size | None = None
     """[height, width] in pixels; ``None`` takes the worst case of the model."""
     video_frames: Count | None = None
+    """Frames of one video. Without ``image_size`` a model of both is sized for videos alone."""
     audio_seconds: Seconds | None = None
+    """Length of one request's sound."""
     text_tokens: Count | None = None
+    """Prompt tokens beside the pictures; ``None`` keeps the room that the recipe has for them."""
     max_new_tokens: Count | None = None
 
 
@@ -131,13 +178,38 @@ class RunRequest:
 class EvalRequest:
     """Which data set decides whether the engines are good enough."""
 
-    task: Literal["lmms-lab/ai2d", "lmms-lab/VQAv2", "lmms-lab/MME"] | None = None
+    task: EvalTask | None = None
+    """Without a task the recipe's ``eval`` stage is skipped."""
     dataset_dir: str | None = None
     max_ite: Count = 20
     accuracy_threshold: Annotated[float, Range(0, 100)] | None = None
     """Per cent; below it the exit code is 3."""
     test_trtllm: bool = True
     test_hf: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeRequest:
+    """How the ``serve`` stage starts a server; it is asked ``run.prompt`` once it is ready."""
+
+    port: Annotated[int, Range(1, 65535)] = 8000
+    ready_timeout_s: Seconds = 600.0
+    hold: bool = False
+    """Whether the server stays up until Ctrl-C; otherwise it is stopped after its first answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Something that a recipe fetches beside the model; one of the three places is said."""
+
+    repo_id: str | None = None
+    """Repository on the hub."""
+    git: str | None = None
+    """URL of a git repository."""
+    revision: str = "main"
+    """Commit hash, quoted; a branch or tag moves."""
+    key: Literal["model.projector"] | None = None
+    """The override that names a file or directory of the user's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,17 +229,39 @@ class StageSpec:
 
     kind: StageKind
     needs: dict[str, str] = field(default_factory=dict)
-    """Port -> id of the stage that feeds it."""
+    """Port -> id of the stage that feeds it, or ``id/path`` for a place below its output."""
+    source: str = "model"
+    """download, clone: what to fetch; ``model`` or a name of the recipe's ``sources``."""
     include: list[str] = field(default_factory=list)
-    """download: glob patterns of the files to take."""
+    """download: glob patterns of the files to take. clone: directories to take."""
     exclude: list[str] = field(default_factory=list)
     """download: glob patterns of files to leave out."""
     allow_pickle: bool = False
     """download: whether weights that execute code on loading may be taken."""
     edits: list[EditSpec] = field(default_factory=list)
     """patch: what to change."""
-    plugins: list[Literal["gemm", "gpt_attention"]] = field(default_factory=list)
-    """build_llm: TensorRT-LLM plugins to switch on, in the checkpoint's dtype."""
+    requirements: list[str] = field(default_factory=list)
+    """env: what to install, as pip writes it; ``{examples}/...`` names a requirements file."""
+    trtllm_version: str | None = None
+    """env: TensorRT-LLM versions that need it, such as ``<1.0``; every one where ``None``."""
+    files: dict[str, str] = field(default_factory=dict)
+    """write: name -> text."""
+    script: str | None = None
+    """Example script to run, below TensorRT-LLM's ``examples``; the kind's own where ``None``."""
+    model_flag: str = "model_dir"
+    """convert: the script's flag for its input."""
+    part: Literal["decoder_only", "encoder", "decoder"] = "decoder_only"
+    """build_llm: which engine of the model; encoder and decoder have other limits."""
+    flags: dict[str, Flag] = field(default_factory=dict)
+    """Further flags of TensorRT-LLM's tool, without dashes."""
+    writes: list[str] = field(default_factory=list)
+    """Files that must be there afterwards; the kind's own where empty."""
+    side_outputs: list[str] = field(default_factory=list)
+    """Files that the tool leaves in its working directory, which is then the output itself."""
+    network: bool = False
+    """Whether the tool fetches something by itself."""
+    on_demand: bool = False
+    """Whether it runs only when ``until=`` or ``only=`` names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,12 +278,45 @@ class Variant:
     license: str | None = None
     facts: ModelFacts
     dtype: Dtype | None = None
+    convert_script: str | None = None
+    stages: dict[str, StageSpec | None] = field(default_factory=dict)
+    """Stages that this checkpoint has in place of the recipe's; ``null`` takes one away."""
+    prompt_table: PromptTable | None = None
+    visual_input: VisualInput | None = None
+    architecture: Architecture | None = None
     limits: LimitChoices = field(default_factory=LimitChoices)
     workload: Workload = field(default_factory=Workload)
     run: dict[str, Any] = field(default_factory=dict)
     """Defaults for ``run.*`` keys that the user leaves unset."""
+    sessions: list[SessionName] | None = None
+    """Sessions of this checkpoint; the recipe's where ``None``."""
     backend: BackendName | None = None
     """The backend that ``backend=auto`` must take for this checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantOptions:
+    """How a family uses one number format; what the user sets wins."""
+
+    variants: list[str] = field(default_factory=list)
+    """Checkpoints that have it; all where empty."""
+    dtype: Dtype | None = None
+    """Number format of what is not quantized; the recipe's where ``None``."""
+    kv_cache_dtype: Literal["int8", "fp8"] | None = None
+    calib_size: Count | None = None
+    calib_dataset: str | None = None
+    flags: dict[str, dict[str, Flag]] = field(default_factory=dict)
+    """Stage id -> flags that differ from the unquantized ones; ``null`` takes one away."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """A mistake of the README that the recipe does not repeat."""
+
+    line: Count
+    """Line of the README at the commit that :mod:`docs` names."""
+    mistake: str
+    repair: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,23 +330,31 @@ class RecipeFile:
     """Heading of the TensorRT-LLM multimodal README that this recipe stands for."""
     family: str
     """Which feature calculator and which native module know this architecture."""
-    hf_model_type: str
-    """``model_type`` that the checkpoint's ``config.json`` must state."""
-    trtllm_model_type: str
-    """``--model_type`` of ``build_multimodal_engine.py``."""
-    convert_script: str
-    """Directory of ``convert_checkpoint.py`` below ``examples/models``, such as ``core/llama``."""
+    hf_model_type: str | None
+    """``model_type`` that the checkpoint's ``config.json`` must state; ``null``: it has none."""
+    trtllm_model_type: str | None
+    """``--model_type`` of ``build_multimodal_engine.py``; ``null``: no vision engine is built."""
+    convert_script: str | None
+    """Example script below ``examples`` that converts the checkpoint; ``null``: there is none."""
     default_variant: str
     variants: dict[str, Variant]
     stages: dict[str, StageSpec]
-    quants: list[QuantName]
-    sessions: list[str]
+    sources: dict[str, Source] = field(default_factory=dict)
+    quants: dict[QuantName, QuantOptions]
+    sessions: list[SessionName]
+    """Values of ``session`` that ``run.py`` serves; empty where it ignores the flag."""
     backends: list[BackendName]
     workflow: Workflow = "engine"
     dtype: Dtype
+    prompt_table: PromptTable = "features"
+    visual_input: VisualInput = "prompt_table"
+    architecture: Architecture = "decoder"
     limits: LimitChoices = field(default_factory=LimitChoices)
     workload: Workload = field(default_factory=Workload)
     run: dict[str, Any] = field(default_factory=dict)
+    eval: dict[str, Any] = field(default_factory=dict)
+    """Defaults for ``eval.*`` keys that the user leaves unset."""
+    repairs: list[Repair] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +369,8 @@ class QuantChoice:
     """One file below ``recipes/quant/``."""
 
     name: QuantName
+    dtype: Dtype | None = None
+    """Number format of what is not quantized; the recipe's where ``None``."""
     block_size: Count | None = None
     """Weights per scale where the toolchain lets one choose."""
     kv_cache_dtype: Literal["int8", "fp8"] | None = None
@@ -308,13 +445,14 @@ class Settings(LimitChoices):
     dtype: Dtype | None = None
     tp: Count = 1
     pp: Count = 1
-    session: str | None = None
+    session: SessionName | None = None
     model: ModelSource = field(default_factory=ModelSource)
     trtllm: TrtllmChoice = field(default_factory=TrtllmChoice)
     target: Target = field(default_factory=Target)
     workload: Workload = field(default_factory=Workload)
     run: RunRequest = field(default_factory=RunRequest)
     eval: EvalRequest = field(default_factory=EvalRequest)
+    serve: ServeRequest = field(default_factory=ServeRequest)
     until: str | None = None
     """Last stage to run, by id."""
     only: Several = None

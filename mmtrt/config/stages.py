@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,22 @@ from mmtrt.stages import (
     Assemble,
     BuildLlm,
     BuildVision,
+    Clone,
     Convert,
     Download,
     Edit,
+    Env,
+    Eval,
     Patch,
     Quantize,
     Run,
+    Serve,
     Stage,
+    Write,
 )
+
+WEIGHT_ONLY = {"int8_wo": "int8", "int4_wo": "int4"}
+"""Formats that a conversion writes by itself, and what its flag calls them."""
 
 
 def stages_of(recipe: Recipe, engine: str) -> list[Stage]:
@@ -33,15 +42,21 @@ def stages_of(recipe: Recipe, engine: str) -> list[Stage]:
         engine: engine format of the chosen backend.
 
     Raises:
-        PlanError: CFG120 for a port or a stage that does not exist.
+        PlanError: CFG120 for a port, a stage or a source that does not exist.
     """
     nodes = []
-    for stage_id, spec in recipe.file.stages.items():
+    for stage_id, spec in recipe.stages.items():
         _check_needs(recipe, stage_id, spec)
+        flags = {**spec.flags, **recipe.quant.flags.get(stage_id, {})}
         common: dict[str, Any] = {
             "id": stage_id,
             "model_name": recipe.model_name,
             "needs": dict(spec.needs),
+            "on_demand": spec.on_demand,
+            "network": spec.network,
+            "script": spec.script,
+            "flags": {k: v for k, v in flags.items() if v is not None and v is not False},
+            "writes": tuple(spec.writes),
         }
         nodes.append(_MAKERS[spec.kind](recipe, spec, engine, common))
     return nodes
@@ -58,20 +73,22 @@ def _check_needs(recipe: Recipe, stage_id: str, spec: StageSpec) -> None:
                 at=recipe.where(key),
                 fix=f"use one of: {', '.join(ports) or 'none, it has no inputs'}",
             )
-        if source not in recipe.file.stages:
+        if source.partition("/")[0] not in recipe.stages:
             raise PlanError(
                 f"stage {stage_id} needs {source!r}, which is no stage of recipe {recipe.name}",
                 code="CFG120",
                 at=recipe.where(key),
-                fix=f"use one of: {', '.join(recipe.file.stages)}",
+                fix=f"use one of: {', '.join(recipe.stages)}",
             )
 
 
 def _local_path(recipe: Recipe, path: str) -> str:
-    """Return the place of a local path, of an ``asset://`` URI, or a URL as it is."""
+    """Return the place of a path or an ``asset://`` URI; a URL or ``{model}/...`` as it is."""
     if path.startswith("asset://"):
         return str(asset(path, recipe.config_dirs))
-    return path if "://" in path else str(Path(path).expanduser())
+    if "://" in path or path.startswith("{model}/"):
+        return path
+    return str(Path(path).expanduser())
 
 
 def _limit(recipe: Recipe, name: str) -> int:
@@ -80,24 +97,70 @@ def _limit(recipe: Recipe, name: str) -> int:
 
 def _download(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -> Stage:
     variant, model = recipe.variant, recipe.settings.model
-    path = model.path or variant.path
-    if path is None and variant.repo_id is None:
+    if spec.source == "model":
+        path, repo_id = model.path or variant.path, variant.repo_id
+        revision, key = model.revision or variant.revision or "main", "model.path"
+    else:
+        source = _source(recipe, spec, common["id"])
+        path = getattr(model, source.key.partition(".")[2]) if source.key else None
+        repo_id, revision = source.repo_id, source.revision
+        key = source.key or f"recipe.sources.{spec.source}.repo_id"
+        if repo_id is not None:
+            common["model_name"] = repo_id.rsplit("/", 1)[-1]
+    if path is None and repo_id is None:
         raise RecipeError(
-            f"recipe {recipe.name} needs a model directory",
+            f"recipe {recipe.name} needs a {'model' if spec.source == 'model' else spec.source}",
             code="CFG121",
             at=recipe.where(("recipe", "variants", recipe.variant_name)),
-            why="this variant names no repository",
-            fix="model.path=/path/to/model",
+            why="it is in no public repository",
+            fix=f"{key}=/path/to/{spec.source}",
         )
+    local = _local_path(recipe, path) if path else None
+    # A directory that does not exist is refused later, with the place where it was written.
+    is_file = local is not None and (Path(local).is_file() or local.endswith(".nemo"))
     return Download(
         **common,
-        repo_id=None if path else variant.repo_id,
-        revision=None if path else (model.revision or variant.revision or "main"),
-        local_dir=_local_path(recipe, path) if path else None,
+        repo_id=None if path else repo_id,
+        revision=None if path else revision,
+        local_dir=None if is_file else local,
+        local_file=local if is_file else None,
         include=tuple(spec.include),
         exclude=tuple(spec.exclude),
         allow_pickle=spec.allow_pickle,
     )
+
+
+def _source(recipe: Recipe, spec: StageSpec, stage_id: str) -> Any:
+    sources = recipe.file.sources
+    if spec.source not in sources:
+        near = difflib.get_close_matches(spec.source, sources, 1, 0.4)
+        raise PlanError(
+            f"stage {stage_id} takes {spec.source!r}, which is no source of recipe {recipe.name}",
+            code="CFG120",
+            at=recipe.where(("recipe", "stages", stage_id, "source")),
+            why=f"its sources are model{''.join(', ' + name for name in sources)}",
+            fix=f"recipe.stages.{stage_id}.source={near[0] if near else 'model'}",
+        )
+    return sources[spec.source]
+
+
+def _clone(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -> Stage:
+    source = _source(recipe, spec, common["id"])
+    url = str(source.git)
+    common["model_name"] = url.rstrip("/").rsplit("/", 1)[-1].removesuffix(".git")
+    return Clone(**common, url=url, revision=source.revision, include=tuple(spec.include))
+
+
+def _env(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -> Stage:
+    return Env(
+        **common,
+        requirements=tuple(spec.requirements),
+        trtllm_version=spec.trtllm_version,
+    )
+
+
+def _write(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -> Stage:
+    return Write(**common, files=tuple(spec.files.items()))
 
 
 def _patch(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -> Stage:
@@ -110,58 +173,84 @@ def _patch(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any])
 
 
 def _convert(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -> Stage:
+    script = spec.script or recipe.variant.convert_script or recipe.file.convert_script
     return Convert(
-        **common,
+        **common | {"script": script},
         family=recipe.file.family,
         dtype=recipe.dtype,
         tp=recipe.settings.tp,
         pp=recipe.settings.pp,
-        weight_only={"int8_wo": "int8", "int4_wo": "int4"}.get(recipe.settings.quant.name),
+        weight_only=WEIGHT_ONLY.get(recipe.settings.quant.name),
+        model_flag=spec.model_flag,
+        side_outputs=tuple(spec.side_outputs),
     )
 
 
 def _quantize(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -> Stage:
-    quant = recipe.settings.quant
+    options = recipe.quant
     return Quantize(
         **common,
         family=recipe.file.family,
-        format=quant.name,
-        dtype=recipe.dtype,
-        block_size=quant.block_size,
-        kv_cache_dtype=quant.kv_cache_dtype,
-        calib_size=quant.calib_size,
-        calib_dataset=quant.calib_dataset,
+        format=recipe.settings.quant.name,
+        dtype=options.dtype or recipe.dtype,
+        block_size=recipe.settings.quant.block_size,
+        kv_cache_dtype=options.kv_cache_dtype,
+        calib_size=options.calib_size,
+        calib_dataset=options.calib_dataset,
         tp=recipe.settings.tp,
         pp=recipe.settings.pp,
     )
 
 
 def _build_llm(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -> Stage:
-    limits = recipe.sizing.limits
+    wanted = _LIMITS_OF[spec.part]
+
+    def limit(name: str) -> int | None:
+        return recipe.sizing.limits.value(name) if name in wanted else None
+
     return BuildLlm(
         **common,
         family=recipe.file.family,
         engine=engine,
         dtype=recipe.dtype,
+        part=spec.part,
         tp=recipe.settings.tp,
         pp=recipe.settings.pp,
         max_batch_size=_limit(recipe, "max_batch_size"),
-        max_input_len=_limit(recipe, "max_input_len"),
-        max_seq_len=_limit(recipe, "max_seq_len"),
-        max_num_tokens=limits.value("max_num_tokens"),
-        max_multimodal_len=limits.value("max_multimodal_len"),
-        max_encoder_input_len=limits.value("max_encoder_input_len"),
-        plugins=tuple(spec.plugins),
+        # A decoder starts from one token; what it reads comes through the cross attention.
+        max_input_len=1 if spec.part == "decoder" else limit("max_input_len"),
+        max_seq_len=limit("max_seq_len"),
+        max_num_tokens=limit("max_num_tokens"),
+        max_multimodal_len=limit("max_multimodal_len"),
+        max_encoder_input_len=limit("max_encoder_input_len"),
     )
 
 
+_LIMITS_OF = {
+    "decoder_only": frozenset(
+        {
+            "max_input_len",
+            "max_seq_len",
+            "max_num_tokens",
+            "max_multimodal_len",
+            "max_encoder_input_len",
+        }
+    ),
+    "encoder": frozenset({"max_input_len", "max_multimodal_len"}),
+    "decoder": frozenset({"max_seq_len", "max_encoder_input_len"}),
+}
+"""Limits that the engines of each part of a model have beside ``max_batch_size``."""
+
+
 def _build_vision(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -> Stage:
+    limit = recipe.sizing.limits["vision.max_batch_size"]
     return BuildVision(
         **common,
         family=recipe.file.family,
         engine=engine,
         dtype=recipe.dtype,
         max_batch_size=_limit(recipe, "vision.max_batch_size"),
+        is_stated=limit.source != "derived",
     )
 
 
@@ -180,20 +269,73 @@ def _run(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -
         session=recipe.settings.session,
         prompts=tuple(listed(run.prompt)),
         images=tuple(_local_path(recipe, image) for image in listed(run.image)),
+        video=None if run.video is None else _local_path(recipe, run.video),
+        video_frames=run.video_frames,
+        audio=None if run.audio is None else _local_path(recipe, run.audio),
         batch_size=run.batch_size,
-        max_new_tokens=run.max_new_tokens or recipe.sizing.demand.max_new_tokens,
+        max_new_tokens=_new_tokens(recipe),
         top_k=run.top_k,
         top_p=run.top_p,
         temperature=run.temperature,
         repetition_penalty=run.repetition_penalty,
         seed=run.seed,
+        enable_chunked_context=run.enable_chunked_context,
+        mm_embedding_offloading=run.mm_embedding_offloading,
+        kv_cache_free_gpu_memory_fraction=run.kv_cache_free_gpu_memory_fraction,
+        enable_chunked_prefill=run.enable_chunked_prefill,
         run_profiling=run.run_profiling,
         check_accuracy=run.check_accuracy,
     )
 
 
+def _new_tokens(recipe: Recipe) -> int:
+    return recipe.run.max_new_tokens or recipe.sizing.demand.max_new_tokens
+
+
+def _eval(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -> Stage:
+    asked, run = recipe.evaluation, recipe.run
+    return Eval(
+        **common,
+        family=recipe.file.family,
+        engine=engine,
+        tp=recipe.settings.tp,
+        pp=recipe.settings.pp,
+        session=recipe.settings.session,
+        task=asked.task,
+        dataset_dir=None if asked.dataset_dir is None else _local_path(recipe, asked.dataset_dir),
+        max_ite=asked.max_ite,
+        accuracy_threshold=asked.accuracy_threshold,
+        test_trtllm=asked.test_trtllm,
+        test_hf=asked.test_hf,
+        max_new_tokens=run.max_new_tokens,
+        enable_chunked_context=run.enable_chunked_context,
+        mm_embedding_offloading=run.mm_embedding_offloading,
+        kv_cache_free_gpu_memory_fraction=run.kv_cache_free_gpu_memory_fraction,
+    )
+
+
+def _serve(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -> Stage:
+    serve, run = recipe.settings.serve, recipe.run
+    return Serve(
+        **common,
+        family=recipe.file.family,
+        tp=recipe.settings.tp,
+        pp=recipe.settings.pp,
+        max_batch_size=_limit(recipe, "max_batch_size"),
+        port=serve.port,
+        ready_timeout_s=serve.ready_timeout_s,
+        hold=serve.hold,
+        prompts=tuple(listed(run.prompt)),
+        images=tuple(_local_path(recipe, image) for image in listed(run.image)),
+        max_new_tokens=_new_tokens(recipe),
+    )
+
+
 _MAKERS: dict[str, Callable[[Recipe, StageSpec, str, dict[str, Any]], Stage]] = {
     "download": _download,
+    "clone": _clone,
+    "env": _env,
+    "write": _write,
     "patch": _patch,
     "convert": _convert,
     "quantize": _quantize,
@@ -201,4 +343,6 @@ _MAKERS: dict[str, Callable[[Recipe, StageSpec, str, dict[str, Any]], Stage]] = 
     "build_llm": _build_llm,
     "assemble": _assemble,
     "run": _run,
+    "eval": _eval,
+    "serve": _serve,
 }

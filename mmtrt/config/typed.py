@@ -145,13 +145,15 @@ def _read(kind: Any, data: Any, path: KeyPath, problems: list[Problem]) -> Any:
         if not isinstance(data, dict):
             problems.append(_mismatch(path, "a mapping", data))
             return None
-        _, item = typing.get_args(kind)
+        name, item = typing.get_args(kind)
         result = {}
         for key, each in data.items():
             if not isinstance(key, str):
                 problems.append(_mismatch((*path, str(key)), "a quoted name", key))
-                continue
-            result[key] = _read(item, each, (*path, key), problems)
+            elif name is not str and key not in (names := typing.get_args(name)):
+                problems.append(Problem((*path, key), "unknown", "is no key here", each, names))
+            else:
+                result[key] = _read(item, each, (*path, key), problems)
         return result
     if dataclasses.is_dataclass(kind):
         return _read_dataclass(typing.cast(type, kind), data, path, problems)

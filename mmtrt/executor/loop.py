@@ -245,7 +245,8 @@ class _Loop:
         return known is not None and known.manifest.digest == self._made[need].manifest.digest
 
     def _is_forced(self, node: Node) -> bool:
-        return any(reason.type == "forced" for reason in self._assessment[node.id].reasons)
+        forced = any(reason.type == "forced" for reason in self._assessment[node.id].reasons)
+        return node.stage.RERUNS or forced
 
     def _note_wait(self, node: Node, for_what: str) -> None:
         if node.id not in self._waits:

@@ -75,7 +75,7 @@ class Work:
         """Return where the command's symbols are, with its output at ``out``."""
         feeds = self.node.feeds.items()
         places = {port: self.inputs[feed].path for port, feed in feeds if feed in self.inputs}
-        return Layout(out, places, sys.executable)
+        return Layout(out, places, sys.executable, self.store.side)
 
     def start(self, runner: Runner) -> None:
         """Open a staging directory and start the process in it.
@@ -93,7 +93,7 @@ class Work:
         try:
             self._pins = [self.store.pin(artifact) for artifact in self.inputs.values()]
             layout = self.layout(self.staging.path)
-            work_dir = self.staging.directory / "work"
+            work_dir = self._work_dir
             work_dir.mkdir(exist_ok=True)
             self.argv = layout.argv(self.command)
             self.process = runner.start(
@@ -120,9 +120,11 @@ class Work:
         """Wait for the process and publish its output; runs in the stage's own thread."""
         ended = self.process.wait()
         artifact, error, crash = None, None, None
-        if ended.exit_code == 0 and not self.timed_out:
+        if not self.timed_out:
             try:
-                artifact = self._publish(ended.peak_rss_bytes)
+                if self._is_good(ended.exit_code):
+                    self._keep_side_files()
+                    artifact = self._publish(ended.peak_rss_bytes)
             except MmtrtError as problem:
                 error = problem
             except OSError as problem:
@@ -145,6 +147,27 @@ class Work:
                 crash,
             )
         )
+
+    @property
+    def _work_dir(self) -> Path:
+        return self.staging.directory / "work"
+
+    def _is_good(self, exit_code: int) -> bool:
+        """Return whether the command did its work; some tell of it in their log alone."""
+        if self.command.harvest is None:
+            return exit_code == 0
+        from mmtrt.executor.harvest import harvest
+
+        logs = (self.staging.stdout, self.staging.stderr)
+        return harvest(self.command.harvest, self.node.stage, logs, self.staging.path, exit_code)
+
+    def _keep_side_files(self) -> None:
+        """Move what the tool wants to find again next time; two builds may do so at once."""
+        for name, side in self.command.keeps.items():
+            made, kept = self._work_dir / name, self.store.side / side.path
+            if made.is_file():
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                made.replace(kept)
 
     def let_go(self) -> None:
         """Release the lock on the key and the pins on the inputs."""

@@ -112,7 +112,7 @@ def _judge(node: Node, assessment: Assessment, forced: frozenset[str]) -> NodeSt
         return _judge_pending(node, document, pending, store, forced)
     key = key_of(document)
     found = store.find(node.kind, key)
-    if isinstance(found, Hit) and not is_forced(node, forced):
+    if isinstance(found, Hit) and not node.stage.RERUNS and not is_forced(node, forced):
         return NodeState(node, "hit", (), key, document, found.artifact)
     return NodeState(node, "run", _reasons(node, found, document, store), key, document)
 
@@ -124,7 +124,7 @@ def _reasons(
     from mmtrt.plan import stale  # not needed as long as everything is in the store
 
     if isinstance(found, Hit):
-        return (stale.Forced(),)
+        return (stale.Reruns() if node.stage.RERUNS else stale.Forced(),)
     if isinstance(found, Damaged):
         path = str(found.path)
         if "missing" in found.problem:

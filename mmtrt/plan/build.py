@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmtrt.backends import choose
-from mmtrt.backends.base import Skip
+from mmtrt.backends.base import Backend, Skip
 from mmtrt.config.recipe import Recipe
 from mmtrt.config.schema import listed
 from mmtrt.config.stages import stages_of
 from mmtrt.errors import PlanError, RecipeError
 from mmtrt.host import HostInfo
 from mmtrt.plan.graph import Node, Plan, ordered
-from mmtrt.stages import Stage
+from mmtrt.stages import Env, Stage
 
 
 def make_plan(recipe: Recipe, host: HostInfo) -> Plan:
@@ -28,6 +28,7 @@ def make_plan(recipe: Recipe, host: HostInfo) -> Plan:
     """
     choice = choose(recipe, host)
     stages = stages_of(recipe, choice.backend.engine(recipe.settings.engine))
+    stages = _without_skipped_envs(choice.backend.prepared(stages), choice.backend)
     lowered = {stage.id: choice.backend.lower(stage) for stage in stages}
     by_id = {stage.id: stage for stage in stages}
     nodes = []
@@ -36,8 +37,8 @@ def make_plan(recipe: Recipe, host: HostInfo) -> Plan:
         if isinstance(result, Skip):
             nodes.append(Node(stage, None, result.reason))
             continue
-        feeds = {port: _producer(source, by_id, lowered) for port, source in stage.needs.items()}
-        unfed = [p.port for p in result.places() if hasattr(p, "port") and p.port not in feeds]
+        made = {port: _producer(source, by_id, lowered) for port, source in stage.needs.items()}
+        unfed = [port for port in result.ports() if port not in made]
         if unfed:
             raise PlanError(
                 f"stage {stage.id} needs an input {unfed[0]!r} on backend {choice.backend.name}",
@@ -45,29 +46,52 @@ def make_plan(recipe: Recipe, host: HostInfo) -> Plan:
                 at=recipe.where(("recipe", "stages", stage.id)),
                 fix=f"add needs: {{{unfed[0]}: <stage>}}",
             )
-        nodes.append(Node(stage, result, None, feeds))
+        command = result.below({port: path for port, (_, path) in made.items()})
+        nodes.append(Node(stage, command, None, {port: name for port, (name, _) in made.items()}))
     nodes = _pruned(recipe, list(ordered(nodes)))
     for node in nodes:
         _check_locals(recipe, node)
     return Plan(recipe, choice, tuple(nodes))
 
 
-def _producer(source: str, stages: dict[str, Stage], lowered: Mapping[str, object]) -> str:
-    """Return the stage that really makes an input: skipped stages hand on their own."""
-    seen = [source]
-    while isinstance(lowered[source], Skip):
-        stage = stages[source]
+def _without_skipped_envs(stages: list[Stage], backend: Backend) -> list[Stage]:
+    """Let stages run in mmtrt's own environment where theirs has nothing to install."""
+    skipped = {
+        stage.id
+        for stage in stages
+        if isinstance(stage, Env) and isinstance(backend.lower(stage), Skip)
+    }
+    return [
+        dataclasses.replace(
+            stage, needs={p: name for p, name in stage.needs.items() if name not in skipped}
+        )
+        for stage in stages
+    ]
+
+
+def _producer(
+    source: str, stages: dict[str, Stage], lowered: Mapping[str, object]
+) -> tuple[str, str]:
+    """Return the stage that really makes an input and the path below its output.
+
+    Skipped stages hand on their own input.
+    """
+    name, _, path = source.partition("/")
+    seen = [name]
+    while isinstance(lowered[name], Skip):
+        stage = stages[name]
         if stage.PASSES is None or stage.PASSES not in stage.needs:
-            return source
-        source = stage.needs[stage.PASSES]
-        if source in seen:
+            break
+        name, _, above = stage.needs[stage.PASSES].partition("/")
+        path = "/".join(part for part in (above, path) if part)
+        if name in seen:
             raise PlanError(
-                f"stages need each other in a circle: {' -> '.join([*seen, source])}",
+                f"stages need each other in a circle: {' -> '.join([*seen, name])}",
                 code="CFG122",
                 fix="remove one of these needs",
             )
-        seen.append(source)
-    return source
+        seen.append(name)
+    return name, path
 
 
 def _pruned(recipe: Recipe, nodes: list[Node]) -> list[Node]:
@@ -84,11 +108,15 @@ def _pruned(recipe: Recipe, nodes: list[Node]) -> list[Node]:
     consumed = {need for node in nodes for need in node.needs}
     # A stage that others are meant to read is no goal of its own, even if this backend's commands
     # do not read it: quantize.py starts from the model, so nothing reads the plain checkpoint.
-    declared = {source for node in nodes for source in node.stage.needs.values()}
+    declared = {source.partition("/")[0] for node in nodes for source in node.stage.needs.values()}
     goals = (
         listed(settings.until)
         or only
-        or [n.id for n in nodes if n.id not in consumed and n.id not in declared]
+        or [
+            n.id
+            for n in nodes
+            if n.id not in consumed and n.id not in declared and not n.stage.on_demand
+        ]
     )
     wanted: set[str] = set()
     stack = list(goals)
@@ -101,6 +129,8 @@ def _pruned(recipe: Recipe, nodes: list[Node]) -> list[Node]:
     for node in nodes:
         if node.command is not None and node.id not in wanted:
             why = f"until={settings.until}" if settings.until else "nothing needs it"
+            if node.stage.on_demand:
+                why = f"on demand: until={node.id}"
             node = dataclasses.replace(node, command=None, skip=why)
         result.append(node)
     return result
@@ -119,10 +149,20 @@ def _check_id(recipe: Recipe, key: str, name: str, nodes: dict[str, Node]) -> No
     )
 
 
+_LOCAL_KEYS = {
+    "model": ("model", "path"),
+    "video": ("run", "video"),
+    "audio": ("run", "audio"),
+    "dataset": ("eval", "dataset_dir"),
+    "projector": ("model", "projector"),
+}
+"""Name of a local file or directory -> the key that gave it; pictures are ``image0`` and so on."""
+
+
 def _check_locals(recipe: Recipe, node: Node) -> None:
     for local in node.locals:
         if not Path(local.path).exists():
-            key = ("model", "path") if node.kind == "download" else ("run", "image")
+            key = _LOCAL_KEYS.get(local.name, ("run", "image"))
             raise RecipeError(
                 f"no such file or directory: {local.path}",
                 code="CFG107",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from mmtrt.backends.base import Choice, Command, In, Local
+from mmtrt.backends.base import Choice, Command, Local
 from mmtrt.config.recipe import Recipe
 from mmtrt.errors import PlanError
 from mmtrt.stages import Stage
@@ -39,8 +39,7 @@ class Node:
         """Ids of the nodes whose output the command really reads."""
         if self.command is None:
             return ()
-        used = [p.port for p in self.command.places() if isinstance(p, In)]
-        return tuple(dict.fromkeys(self.feeds[port] for port in used))
+        return tuple(dict.fromkeys(self.feeds[port] for port in self.command.ports()))
 
     @property
     def locals(self) -> tuple[Local, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmtrt.backends.base import Choice, symbol
+from mmtrt.backends.base import Choice, Unkeyed, symbol
 from mmtrt.plan.graph import Node
 
 KEY_VERSION = 1
@@ -28,7 +28,7 @@ def key_document(node: Node, choice: Choice, digests: Mapping[str, str]) -> dict
         "stage_version": stage.VERSION,
         "params": {k: _plain(v) for k, v in stage.params().items() if k not in command.ignores},
         "command": {
-            "argv": [symbol(word) for word in command.argv],
+            "argv": [symbol(word) for word in command.argv if not isinstance(word, Unkeyed)],
             "env": dict(command.env),
             "cwd": None if command.cwd is None else command.cwd.symbol(),
         },

@@ -7,7 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmtrt.backends.base import Command, In, Local, Out, Pair, Python, Script, Word, symbol
+from mmtrt.backends.base import (
+    EXAMPLES_PORT,
+    Command,
+    In,
+    Local,
+    Out,
+    Pair,
+    Python,
+    Script,
+    Side,
+    Unkeyed,
+    Word,
+    symbol,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +32,8 @@ class Layout:
     inputs: Mapping[str, Path]
     """Port -> directory; a port that is not built yet is absent and stays a symbol."""
     python: str
+    side: Path | None = None
+    """Directory of the files that tools keep from build to build."""
 
     def word(self, word: Word) -> str:
         """Return one word with real paths where they are known."""
@@ -26,16 +41,23 @@ class Layout:
             return word
         if isinstance(word, Pair):
             return word.prefix + self.word(word.place)
+        if isinstance(word, Unkeyed):
+            return self.word(word.word) if isinstance(word.word, str) else self._side(word.word)
         if isinstance(word, Python):
-            return self.python
+            return self.python if word.port is None else self.word(In(word.port, "bin/python"))
         if isinstance(word, Script):
-            return f"{word.root}/{word.path}"
+            if word.root is not None:
+                return f"{word.root}/{word.path}"
+            return self.word(In(EXAMPLES_PORT, f"examples/{word.path}"))
         if isinstance(word, Local):
             return str(Path(word.path).absolute())
         base = self.out if isinstance(word, Out) else self.inputs.get(word.port)
         if base is None:
             return symbol(word)
         return str(base / word.path if word.path else base)
+
+    def _side(self, side: Side) -> str:
+        return symbol(side) if self.side is None else str(self.side / side.path)
 
     def argv(self, command: Command) -> list[str]:
         """Return the argument vector."""

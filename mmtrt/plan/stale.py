@@ -168,6 +168,17 @@ class Forced(Reason):
     type: ClassVar[str] = "forced"
 
 
+@dataclass(frozen=True, slots=True)
+class Reruns(Reason):
+    """The stage is run for what it does, not for its output."""
+
+    type: ClassVar[str] = "reruns"
+
+    def sentence(self) -> str:
+        """Return the reason in words."""
+        return "runs every time"
+
+
 def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Yield (dotted path, old, new) of every leaf in which two key documents differ."""
     if isinstance(old, dict) and isinstance(new, dict):

@@ -71,6 +71,8 @@ class Report:
     results: tuple[Mapping[str, Any], ...] = ()
     """Each request: prompt, images, text."""
     timings: Mapping[str, Any] = field(default_factory=dict)
+    scores: tuple[Mapping[str, Any], ...] = ()
+    """Each evaluation: task, samples, accuracy, baseline, threshold, passed."""
     host: Mapping[str, Any] = field(default_factory=dict)
 
     def stage(self, name: str) -> StageRow | None:
@@ -113,6 +115,7 @@ def collect(run_dir: Path, now: Callable[[], datetime] | None = None) -> Report:
         findings=tuple(plan.get("findings") or ()),
         results=tuple(answer.get("requests") or ()),
         timings=_mapping(answer.get("timings")),
+        scores=_scores(result, rows),
         host=_host(plan, rows),
     )
 
@@ -306,13 +309,25 @@ def _logs(artifact: str | None, log: str | None) -> tuple[str, ...]:
 
 
 def _answer(result: Mapping[str, Any], rows: tuple[StageRow, ...]) -> dict[str, Any]:
-    """Return the answer: from the record, or from the artifact of the ``run`` stage."""
+    """Return the answer: from the record, or from the artifact of the stage that asked."""
     if answer := _mapping(result.get("result")):
         return answer
     for row in rows:
-        if row.kind == "run" and row.artifact and row.status in ("done", "hit"):
+        if row.kind in ("run", "serve") and row.artifact and row.status in ("done", "hit"):
             return _document(Path(row.artifact) / "result.json")
     return {}
+
+
+def _scores(result: Mapping[str, Any], rows: tuple[StageRow, ...]) -> tuple[Mapping[str, Any], ...]:
+    """Return what evaluations found: from the record, or from their artifacts."""
+    if recorded := result.get("scores"):
+        return tuple(_mapping(row) for row in recorded)
+    return tuple(
+        {"stage": row.id, **document}
+        for row in rows
+        if row.kind == "eval" and row.artifact and row.status in ("done", "hit")
+        if (document := _document(Path(row.artifact) / "scores.json"))
+    )
 
 
 def _host(plan: Mapping[str, Any], rows: tuple[StageRow, ...]) -> dict[str, Any]:

@@ -131,10 +131,10 @@ def _trtllm(host: HostInfo, environ: Mapping[str, str]) -> Readiness:
         )
     elif shutil.which("trtllm-build", path=path) is None:
         lacks.append(Lack("trtllm-build on PATH", hint))
-    if not Path(trtllm.CONTAINER_EXAMPLES).is_dir():
+    if host.trtllm_examples is None:
         notes.append(
-            f"no example scripts at {trtllm.CONTAINER_EXAMPLES}: "
-            "set trtllm.examples_dir=<TensorRT-LLM's examples at the same tag>"
+            "no example scripts here: they are fetched from GitHub at the version's tag, "
+            "unless trtllm.examples_dir=<directory> is set"
         )
     if shutil.which("mpirun", path=path) is None:
         notes.append("no mpirun on PATH: tp or pp above 1 cannot run")

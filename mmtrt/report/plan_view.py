@@ -97,6 +97,7 @@ def layout_of(assessment: Assessment, state: NodeState) -> Layout:
         place(state),
         {port: path for port, path in feeds.items() if path is not None},
         sys.executable,
+        assessment.store.side,
     )
 
 

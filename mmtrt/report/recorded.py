@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmtrt.artifacts.store import Store
-from mmtrt.errors import Interrupted, MmtrtError
+from mmtrt.errors import GateMissed, Interrupted, MmtrtError
 from mmtrt.executor.events import Listener
 from mmtrt.executor.loop import RunResult, execute
 from mmtrt.plan.assess import Assessment, assess
@@ -17,6 +17,7 @@ from mmtrt.report.collect import collect
 from mmtrt.report.plan_view import plan_json
 from mmtrt.report.record import RunRecord
 from mmtrt.report.render import to_markdown
+from mmtrt.report.scores import missed_gate, scores_of
 from mmtrt.rules.check import CheckedPlan
 
 
@@ -30,6 +31,11 @@ class RecordedRun:
     directory: Path | None
     """``None`` where no record could be written."""
     warning: str | None = None
+
+    @property
+    def missed_gate(self) -> GateMissed | None:
+        """The error of an accuracy gate that was missed."""
+        return missed_gate(self.document["scores"])
 
 
 def run_recorded(
@@ -92,13 +98,14 @@ def result_json(result: RunResult, run_dir: Path | None) -> dict[str, Any]:
             for stage in result.stages
         ],
         "result": _answer(result),
+        "scores": scores_of(result.stages),
     }
 
 
 def _answer(result: RunResult) -> dict[str, Any] | None:
-    """Return the ``result.json`` of the run stage, if there is one."""
+    """Return the ``result.json`` of the stage that asked the model, if there is one."""
     for stage in result.stages:
-        if stage.kind == "run" and stage.artifact is not None:
+        if stage.kind in ("run", "serve") and stage.artifact is not None:
             path = stage.artifact / "result.json"
             if path.exists():
                 document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmtrt.report.collect import Report, StageRow
+from mmtrt.report.scores import score_line
 from mmtrt.report.units import duration_text, size_text
 
 
@@ -26,6 +27,7 @@ def to_markdown(report: Report) -> str:
         _failures(report),
         _limits(report),
         _findings(report.findings),
+        _scores(report.scores),
         _results(report.results),
         _timings(report.timings),
     ]
@@ -150,6 +152,12 @@ def _results(requests: Sequence[Mapping[str, Any]]) -> str:
         blocks.append("\n".join(lines))
         blocks.append(_fenced(str(request.get("text", ""))))
     return "\n\n".join(blocks)
+
+
+def _scores(scores: Sequence[Mapping[str, Any]]) -> str:
+    if not scores:
+        return ""
+    return "\n".join(["## Accuracy", "", *(f"- {score_line(row)}" for row in scores)])
 
 
 def _timings(timings: Mapping[str, Any]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 Reproducible = Literal["bitwise", "semantic", "no"]
+FlagValue: TypeAlias = bool | int | float | str | list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +29,25 @@ class Stage:
     """What two clean builds agree in: every byte, the behaviour, or neither."""
     IS_ENGINE: ClassVar[bool] = False
     """Whether the output is tied to a GPU class, which then enters the key."""
+    RERUNS: ClassVar[bool] = False
+    """Whether it runs again although its output is stored: what it does is the point, not that."""
 
     id: str = field(metadata={"key": False})
     """Name of the node in the recipe's graph."""
     model_name: str
     """Directory name of the artifact: some TensorRT-LLM scripts read the path for it."""
     needs: Mapping[str, str] = field(default_factory=dict, metadata={"key": False})
-    """Port -> id of the stage that feeds it."""
+    """Port -> id of the stage that feeds it, or ``id/path`` for a place below its output."""
+    on_demand: bool = field(default=False, metadata={"key": False})
+    """Whether it runs only when it is named."""
+    network: bool = field(default=False, metadata={"key": False})
+    """Whether the tool fetches something by itself."""
+    script: str | None = field(default=None, metadata={"key": False})
+    """Example script of the toolchain; like the flags it stands in the command, which is keyed."""
+    flags: Mapping[str, FlagValue] = field(default_factory=dict, metadata={"key": False})
+    """Further flags of the toolchain's tool, without dashes."""
+    writes: tuple[str, ...] = field(default=(), metadata={"key": False})
+    """Files that must be there afterwards; the kind's own where empty."""
 
     def params(self) -> dict[str, Any]:
         """Return what enters the key: every field but those marked ``key=False``."""

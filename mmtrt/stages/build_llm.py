@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from mmtrt.stages.base import Reproducible, Stage
@@ -20,13 +20,13 @@ class BuildLlm(Stage):
     family: str
     engine: str
     dtype: str
+    part: str = field(default="decoder_only", metadata={"key": False})
+    """``encoder`` and ``decoder`` of one model are two engines with other limits."""
     tp: int = 1
     pp: int = 1
     max_batch_size: int
-    max_input_len: int
-    max_seq_len: int
+    max_input_len: int | None
+    max_seq_len: int | None
     max_num_tokens: int | None = None
     max_multimodal_len: int | None = None
     max_encoder_input_len: int | None = None
-    plugins: tuple[str, ...] = ()
-    """TensorRT-LLM plugins to switch on, in the checkpoint's dtype."""

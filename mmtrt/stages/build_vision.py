@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from mmtrt.stages.base import Reproducible, Stage
@@ -13,7 +13,7 @@ class BuildVision(Stage):
     """Compile the vision encoder with its projector."""
 
     KIND: ClassVar[str] = "build_vision"
-    PORTS: ClassVar[tuple[str, ...]] = ("model", "checkpoint")
+    PORTS: ClassVar[tuple[str, ...]] = ("model", "checkpoint", "code", "env")
     REPRODUCIBLE: ClassVar[Reproducible] = "semantic"
     IS_ENGINE: ClassVar[bool] = True
 
@@ -22,3 +22,5 @@ class BuildVision(Stage):
     dtype: str
     max_batch_size: int
     """Images, tiles, patches or frames, as the family counts them."""
+    is_stated: bool = field(default=False, metadata={"key": False})
+    """Whether the user or the recipe chose ``max_batch_size``; else the tool's default may do."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from mmtrt.stages.base import Stage
@@ -13,7 +13,7 @@ class Convert(Stage):
     """Write ``config.json`` and ``rank<r>.safetensors`` for r < tp * pp."""
 
     KIND: ClassVar[str] = "convert"
-    PORTS: ClassVar[tuple[str, ...]] = ("model",)
+    PORTS: ClassVar[tuple[str, ...]] = ("model", "env")
 
     family: str
     dtype: str
@@ -21,3 +21,7 @@ class Convert(Stage):
     pp: int = 1
     weight_only: str | None = None
     """``int8`` or ``int4`` where the toolchain quantizes while it converts."""
+    model_flag: str = field(default="model_dir", metadata={"key": False})
+    """The script's flag for its input."""
+    side_outputs: tuple[str, ...] = field(default=(), metadata={"key": False})
+    """Files that the script leaves in its working directory, which is then the output itself."""

@@ -19,6 +19,8 @@ class Download(Stage):
     """Commit hash. A branch or tag works but moves; rule MDL101 says so."""
     local_dir: str | None = field(default=None, metadata={"key": False})
     """Linked file by file, never copied. Its content enters the key, its place does not."""
+    local_file: str | None = field(default=None, metadata={"key": False})
+    """Likewise, for a model that is one file; it is called ``model`` and its own suffix."""
     include: tuple[str, ...] = ()
     """Glob patterns of the files to take; empty takes all."""
     exclude: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ class Quantize(Stage):
     """Write a checkpoint in another number format; skipped when ``format`` is none."""
 
     KIND: ClassVar[str] = "quantize"
-    PORTS: ClassVar[tuple[str, ...]] = ("model", "checkpoint")
+    PORTS: ClassVar[tuple[str, ...]] = ("model", "checkpoint", "env")
     PASSES: ClassVar[str | None] = "checkpoint"
 
     family: str

@@ -13,7 +13,7 @@ class Run(Stage):
     """Run one request; its times are measured, so two runs never agree in every byte."""
 
     KIND: ClassVar[str] = "run"
-    PORTS: ClassVar[tuple[str, ...]] = ("engine", "model")
+    PORTS: ClassVar[tuple[str, ...]] = ("engine", "model", "env")
     REPRODUCIBLE: ClassVar[Reproducible] = "no"
 
     family: str
@@ -24,6 +24,11 @@ class Run(Stage):
     prompts: tuple[str, ...] = ()
     images: tuple[str, ...] = field(default=(), metadata={"key": False})
     """Local paths or URLs. The content of a local file enters the key, its place does not."""
+    video: str | None = field(default=None, metadata={"key": False})
+    """Like ``images``."""
+    video_frames: int | None = None
+    audio: str | None = field(default=None, metadata={"key": False})
+    """Like ``images``."""
     batch_size: int = 1
     max_new_tokens: int
     top_k: int = 1
@@ -31,5 +36,9 @@ class Run(Stage):
     temperature: float = 1.0
     repetition_penalty: float = 1.0
     seed: int = 0
+    enable_chunked_context: bool = False
+    mm_embedding_offloading: bool | None = None
+    kv_cache_free_gpu_memory_fraction: float | None = None
+    enable_chunked_prefill: bool = False
     run_profiling: bool = False
     check_accuracy: bool = False

@@ -19,7 +19,7 @@ from mmtrt.tasks.messages import (
     say,
     warn,
 )
-from mmtrt.tasks.selection import Choice, Patterns, choose
+from mmtrt.tasks.selection import PICKLE_SUFFIXES, Choice, Patterns, choose
 from mmtrt.tasks.weights import check_weights
 
 NOT_MODEL = frozenset({".git", ".cache"})
@@ -52,13 +52,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.repo_id and not args.revision:
         parser.error("--repo-id needs --revision, best a commit hash")
-    if args.local_dir and args.revision:
-        parser.error("--revision belongs to --repo-id, not to --local-dir")
+    if args.revision and not args.repo_id:
+        parser.error("--revision belongs to --repo-id, not to a local path")
     patterns = Patterns(
         tuple(pattern for group in args.include for pattern in group),
         tuple(pattern for group in args.exclude for pattern in group),
         args.allow_pickle,
     )
+    if args.local_file:
+        return run_stage(lambda: from_file(args.local_file, args.output_dir, args.allow_pickle))
     if args.local_dir:
         return run_stage(lambda: from_directory(args.local_dir, args.output_dir, patterns))
     return run_stage(
@@ -126,6 +128,29 @@ def from_directory(local_dir: Path, output_dir: Path, patterns: Patterns) -> Non
     for name, path in files.items():
         links.symlink(path.resolve(), output_dir / name)
     say(f"{len(files)} files linked from {quoted(str(local_dir.resolve()))}")
+
+
+def from_file(local_file: Path, output_dir: Path, allow_pickle: bool) -> None:
+    """Link to a model that is one file; it is called ``model`` and keeps its suffix.
+
+    Raises:
+        TaskError: MDL118, if there is no such file; SEC101, if it runs code when it is loaded.
+    """
+    if not local_file.is_file():
+        raise TaskError(
+            f"the local file `{quoted(str(local_file))}` does not exist",
+            code="MDL118",
+            fix="correct model.path",
+        )
+    if local_file.suffix in PICKLE_SUFFIXES and not allow_pickle:
+        raise TaskError(
+            f"`{quoted(local_file.name)}` runs code when it is loaded",
+            code="SEC101",
+            why=f"{local_file.suffix} files hold Python pickles",
+            fix="take it from someone you trust, and set recipe.stages.download.allow_pickle=true",
+        )
+    links.symlink(local_file.resolve(), output_dir / f"model{local_file.suffix}")
+    say(f"1 file linked from {quoted(str(local_file.resolve()))}")
 
 
 def local_files(local_dir: Path, output_dir: Path) -> dict[str, Path]:
@@ -235,6 +260,7 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--local-dir", type=Path, metavar="DIR", help="directory that holds the model already"
     )
+    source.add_argument("--local-file", type=Path, metavar="FILE", help="model that is one file")
     parser.add_argument(
         "--revision", metavar="COMMIT", help="commit hash (a branch or tag works, with a warning)"
     )

@@ -17,9 +17,9 @@ readme_section: none
 family: llava
 hf_model_type: llava
 trtllm_model_type: llava
-convert_script: core/llama
+convert_script: models/core/llama/convert_checkpoint.py
 default_variant: small
-quants: [none]
+quants: {none: {}}
 sessions: [cpp]
 backends: [native]
 dtype: float16

@@ -177,10 +177,10 @@ def test_config_dir_counts(user_dir: MakeUserDir, anew: list[tuple[str, ...]]) -
 
 @pytest.mark.parametrize(
     "value",
-    ["${now:%H}", "'${oc.env:${session}}'", "${hydra:job.name}", "${oc.select:session,x}"],
+    ["${now:%H}", "'${oc.env:${variant}}'", "${hydra:job.name}", "${oc.select:variant,x}"],
 )
 def test_other_resolvers_are_not_cached(value: str) -> None:
-    compose(["recipe=llava", "session=HOME", f"run.prompt={value}"])
+    compose(["recipe=llava", "variant=HOME", f"run.prompt={value}"])
     assert entries() == []
 
 

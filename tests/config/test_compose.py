@@ -35,7 +35,7 @@ MANY = [
     ["recipe=llava", "model.path=${oc.env:HOME}/models", "paths.remote=${paths.store}/far"],
     ["recipe=llava", "recipe.variants.tiny.facts.hidden_size=64"],
     ["recipe=llava", "+recipe.variants.big={facts: ${recipe.variants.7b.facts}}"],
-    ["recipe=llava", "recipe.quants.0=int8_wo"],
+    ["recipe=llava", "recipe.backends.0=trtllm"],
     ["recipe=llava", "recipe.variants={7b: {license: mit}}"],
     ["recipe=llava", "~executor.network_retries", "~quant.name", "++quant.name=fp8"],
     ["recipe=llava", "workload.image_size=[336,336]", "workload.audio_seconds=3"],
@@ -192,8 +192,8 @@ def test_merge_keys_and_anchors_have_places(user_dir: MakeUserDir) -> None:
 
 
 def test_interpolation_of_hydra_itself(user_dir: MakeUserDir) -> None:
-    composed = compose(["recipe=mine", "session=${hydra:runtime.choices.quant}"], [user_dir()])
-    assert composed.settings.session == "none"
+    composed = compose(["recipe=mine", "until=${hydra:runtime.choices.quant}"], [user_dir()])
+    assert composed.settings.until == "none"
 
 
 def test_no_warning_reaches_users() -> None:

@@ -174,12 +174,12 @@ error[CFG102]: there is no key 'run.image.0'
   fix: set run.image as a whole""",
     ),
     "an item that is not there": (
-        ["recipe.quants.9=none"],
+        ["recipe.backends.9=native"],
         """\
-error[CFG101]: recipe.quants.9 cannot be set to this
-  at: override 'recipe.quants.9=none'
+error[CFG101]: recipe.backends.9 cannot be set to this
+  at: override 'recipe.backends.9=native'
   why: list index out of range
-  fix: set recipe.quants as a whole""",
+  fix: set recipe.backends as a whole""",
     ),
     "a key of Hydra that does not exist": (
         ["hydra.nope=1"],
@@ -324,21 +324,21 @@ error[CFG101]: recipe.variants.small.revision must be text, not the number inf
   fix: write revision: "12e4567\"""",
     ),
     "a name that is a truth value": (
-        [("[cpp]", "[cpp, no]")],
+        [("{kind: download}", "{kind: download, include: [no]}")],
         """\
-error[CFG101]: recipe.sessions[1] must be text, not the truth value false
-  at: my/recipe/mine.yaml:12:17
+error[CFG101]: recipe.stages.download.include[0] must be text, not the truth value false
+  at: my/recipe/mine.yaml:16:40
   why: without quotes no is read as the truth value false
   fix: write - "no\"""",
     ),
     "a choice that is a truth value": (
-        [("[none]", "[no]")],
+        [("{kind: download}", "{kind: no}")],
         """\
-error[CFG104]: recipe.quants[0] must be one of none, int8_wo, int4_wo, int4_awq, int8_sq, fp8, \
-not no
-  at: my/recipe/mine.yaml:11:10
+error[CFG104]: recipe.stages.download.kind must be one of download, clone, env, write, patch, \
+convert, quantize, build_llm, build_vision, assemble, run, eval, serve, not no
+  at: my/recipe/mine.yaml:16:20
   why: without quotes no is read as the truth value false
-  fix: write none""",
+  fix: write kind: run""",
     ),
     "a key that is a number": (
         [("  small:", "  7:"), ("default_variant: small", 'default_variant: "7"')],
@@ -376,8 +376,9 @@ error[CFG101]: recipe.stages.download must be a mapping, not the text 'download'
 error[CFG102]: there is no key 'recipe.sumary'
   at: my/recipe/mine.yaml:4:1
   why: the keys of recipe are name, title, summary, readme_section, family, hf_model_type, \
-trtllm_model_type, convert_script, default_variant, variants, stages, quants, sessions, backends, \
-workflow, dtype, limits, workload, run
+trtllm_model_type, convert_script, default_variant, variants, stages, sources, quants, sessions, \
+backends, workflow, dtype, prompt_table, visual_input, architecture, limits, workload, run, eval, \
+repairs
   fix: write summary
 error[CFG103]: recipe.summary must be said
   at: my/recipe/mine.yaml:2:1
@@ -386,8 +387,8 @@ error[CFG103]: recipe.summary must be said
     "a value outside of its choices": (
         [("kind: download", "kind: downlaod")],
         """\
-error[CFG104]: recipe.stages.download.kind must be one of download, patch, convert, quantize, \
-build_llm, build_vision, assemble, run, not downlaod
+error[CFG104]: recipe.stages.download.kind must be one of download, clone, env, write, patch, \
+convert, quantize, build_llm, build_vision, assemble, run, eval, serve, not downlaod
   at: my/recipe/mine.yaml:16:20
   fix: write kind: download""",
     ),
@@ -407,11 +408,11 @@ error[CFG109]: recipe.title cannot be resolved
   fix: name a key that exists""",
     ),
     "a syntax error": (
-        [("quants: [none]", "quants: [none")],
+        [("backends: [native]", "backends: [native")],
         """\
 error[CFG105]: my/recipe/mine.yaml is not valid YAML
-  at: my/recipe/mine.yaml:11:9
-  why: while parsing a flow sequence: did not find expected ',' or ']' up to line 12
+  at: my/recipe/mine.yaml:13:11
+  why: while parsing a flow sequence: did not find expected ',' or ']' up to line 14
   fix: close what opens here""",
     ),
     "an open quote": (

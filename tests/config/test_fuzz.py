@@ -26,7 +26,13 @@ keys = st.one_of(
         [
             *("recipe", "backend", "quant", "executor", "tp", "run", "run.image", "paths.store"),
             *("recipe.variants", "recipe.variants.7b.facts", "recipe.stages.run.needs.engine"),
-            *("recipe.quants.0", "workload.image_size", "hydra", "hydra/launcher", "hydra.verbose"),
+            *(
+                "recipe.backends.0",
+                "workload.image_size",
+                "hydra",
+                "hydra/launcher",
+                "hydra.verbose",
+            ),
             *("hydra.searchpath", "quant@run", "defaults", "_self_", "hydra.job.name", "run.x.y"),
         ]
     ),

@@ -109,9 +109,9 @@ def test_sweep_with_a_launcher_and_a_directory(tmp_path: Path) -> None:
 
 def test_value_that_depends_on_the_job() -> None:
     jobs = Jobs()
-    words = ["recipe=llava", "tp=1,2", 'session="s${hydra:job.num}"']
+    words = ["recipe=llava", "tp=1,2", 'until="s${hydra:job.num}"']
     assert run_hydra(["-m", *words], jobs) == 0
-    assert [job.settings.session for job in jobs.seen] == ["s0", "s1"]
+    assert [job.settings.until for job in jobs.seen] == ["s0", "s1"]
 
 
 def test_sweep_of_a_user(user_dir: MakeUserDir) -> None:

@@ -34,8 +34,7 @@ def tiny(tmp_path):
 
 
 def with_stages(base, **stages):
-    file = replace(base.file, stages={**base.file.stages, **stages})
-    return replace(base, settings=replace(base.settings, recipe=file))
+    return replace(base, stages={**base.stages, **stages})
 
 
 def test_order_follows_what_commands_read(tiny):

@@ -8,14 +8,14 @@ of that version's tools.
 The tool refuses it when its turn comes, after every stage before it has run.
 
 ## Example
-    mmtrt check recipe=llava backend=trtllm session=cpp_only
+    mmtrt check recipe=llava backend=trtllm 'recipe.stages.build_llm.flags={max_output_len: 64}'
 
 ## Use instead
-    mmtrt check recipe=llava backend=trtllm session=cpp
+    mmtrt check recipe=llava backend=trtllm max_seq_len=2624
 
 ## Source
-Argument parsers of TensorRT-LLM 1.2 (``mmtrt/backends/flag_tables``); NVIDIA/TensorRT-LLM issues
-3349, 1700, 2058 and 2021.
+Argument parsers of TensorRT-LLM 1.0 to 1.2 (``mmtrt/backends/flag_tables``);
+NVIDIA/TensorRT-LLM issues 3349, 1700, 2058 and 2021.
 """
 
 from __future__ import annotations
@@ -37,13 +37,11 @@ def check(plan: Plan) -> Iterator[Finding]:
         if node.command is None:
             continue
         for problem in problems(symbolic(node.command), recipe.settings.trtllm.version):
-            key = "session" if "--session" in problem else None
-            at = (key,) if key else ("recipe", "stages", node.id)
             yield Finding(
                 code="ENG201",
                 severity="error",
                 message=f"stage {node.id}: {problem}",
-                at=recipe.where(at),
+                at=recipe.where(("recipe", "stages", node.id, "flags")),
                 why=f"TensorRT-LLM {recipe.settings.trtllm.version} would refuse this command",
-                fix=f"session={recipe.file.sessions[0]}" if key else "mmtrt plan -v   # shows it",
+                fix="mmtrt plan -v   # shows the command",
             )

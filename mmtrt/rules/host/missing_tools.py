@@ -24,12 +24,15 @@ from collections.abc import Iterator
 from mmtrt.plan.graph import Plan
 from mmtrt.rules.base import Finding
 
+OWN = frozenset({"python", "mmtrt"})
+"""What is there because mmtrt runs."""
+
 
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield a warning that names what is missing and how to get it."""
     backend = plan.choice.backend
     tools = {tool for node in plan.active() if node.command for tool in node.command.tools}
-    missing = sorted(tool for tool in tools if plan.choice.host.version(tool) is None)
+    missing = sorted(t for t in tools - OWN if plan.choice.host.version(t) is None)
     if missing:
         yield Finding(
             code="HST102",

@@ -29,6 +29,8 @@ def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error if heads cannot be shared out evenly."""
     recipe, facts = plan.recipe, plan.recipe.variant.facts
     tp, heads, kv = recipe.settings.tp, facts.num_attention_heads, facts.num_key_value_heads
+    if heads is None or kv is None:
+        return
     if tp < 1 or heads % tp or (kv % tp if kv >= tp else tp % kv):
         fits = [n for n in (1, 2, 4, 8) if heads % n == 0 and (kv % n == 0 or n % kv == 0)]
         near = max([n for n in fits if n <= tp] or [1])

@@ -28,14 +28,14 @@ from mmtrt.rules.base import Finding
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error if no text fits beside the pictures."""
     sizing = plan.recipe.sizing
-    limit, features = sizing.limits.required("max_input_len"), sizing.features_per_request
-    if limit <= features:
+    limit, features = sizing.limits.value("max_input_len"), sizing.visual_prompt_tokens
+    if limit is not None and limit <= features:
         better = features + (sizing.demand.text_tokens or 64)
         yield Finding(
             code="SIZ103",
             severity="error",
             message=f"max_input_len is {limit}, the pictures alone take {features} tokens",
-            at=plan.recipe.where(("max_input_len",)),
+            at=plan.recipe.where_limit("max_input_len"),
             why="no text would fit beside them",
             fix=f"max_input_len={better}",
         )

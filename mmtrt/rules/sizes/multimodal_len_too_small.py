@@ -30,14 +30,14 @@ def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error if a request's share is smaller than its features."""
     sizing = plan.recipe.sizing
     batch = sizing.limits.required("max_batch_size")
-    table = sizing.limits.required("max_multimodal_len")
+    table = sizing.limits.value("max_multimodal_len")
     features = sizing.features_per_request
-    if batch > 0 and table // batch < features:
+    if table is not None and batch > 0 and table // batch < features:
         yield Finding(
             code="SIZ101",
             severity="error",
             message=f"max_multimodal_len is {table}, need >= {batch * features}",
-            at=plan.recipe.where(("max_multimodal_len",)),
+            at=plan.recipe.where_limit("max_multimodal_len"),
             why=f"max_batch_size {batch} x {features} visual features per request "
             f"({sizing.image.because})",
             fix=f"max_multimodal_len={batch * features}",

@@ -26,14 +26,14 @@ from mmtrt.rules.base import Finding
 
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield a warning if sequences may outgrow the model."""
-    seq = plan.recipe.sizing.limits.required("max_seq_len")
+    seq = plan.recipe.sizing.limits.value("max_seq_len")
     positions = plan.recipe.variant.facts.max_position_embeddings
-    if seq > positions:
+    if seq is not None and positions is not None and seq > positions:
         yield Finding(
             code="SIZ105",
             severity="warning",
             message=f"max_seq_len is {seq}, the model knows {positions} positions",
-            at=plan.recipe.where(("max_seq_len",)),
+            at=plan.recipe.where_limit("max_seq_len"),
             why="the engine builds, but longer texts come out worse",
             fix=f"max_seq_len={positions}",
         )

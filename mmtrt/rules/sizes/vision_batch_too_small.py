@@ -29,15 +29,18 @@ def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error if one batch of requests brings more pictures than the engine takes."""
     sizing = plan.recipe.sizing
     batch = sizing.limits.required("max_batch_size")
-    vision = sizing.limits.required("vision.max_batch_size")
-    items = batch * sizing.image.tiles * sizing.demand.images_per_request
-    if vision < items:
+    vision = sizing.limits.value("vision.max_batch_size")
+    items = sizing.vision_batch(batch)
+    if vision is not None and vision < items:
+        slot = sizing.image.tiles_per_slot
+        unit = "tile" if sizing.image.unit == "image" else sizing.image.unit
+        slots = f" / {slot} that one unit admits" if slot > 1 else ""
         yield Finding(
             code="SIZ102",
             severity="error",
             message=f"vision.max_batch_size is {vision}, need >= {items}",
-            at=plan.recipe.where(("vision", "max_batch_size")),
+            at=plan.recipe.where_limit("vision.max_batch_size"),
             why=f"max_batch_size {batch} x {sizing.demand.images_per_request} image(s) x "
-            f"{sizing.image.tiles} tile(s)",
+            f"{sizing.image.tiles} {unit}(s){slots}",
             fix=f"vision.max_batch_size={items}",
         )

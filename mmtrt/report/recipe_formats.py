@@ -1,0 +1,131 @@
+"""Number formats, backends and sessions of a recipe in Markdown."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from typing import get_args
+
+from mmtrt.backends import BACKENDS, flags
+from mmtrt.backends.base import Command
+from mmtrt.config.schema import QuantName, SessionName
+from mmtrt.plan.graph import Plan
+from mmtrt.plan.render import symbolic
+from mmtrt.report import markdown as md
+from mmtrt.report.recipe_plans import NOWHERE, Subject, plan_of
+from mmtrt.stages import Quantize
+
+
+def formats_section(subject: Subject) -> str:
+    """Return the number formats and how each is made."""
+    names = [name for name in subject.file.quants if name != "none"]
+    if not names:
+        return "## Number formats\n\nNone but the unquantized one."
+    rows = [_format_row(subject, name) for name in names]
+    columns = ("`quant=`", "Variants", "Made by", "Rest in", "KV cache", "Calibrated with")
+    return f"## Number formats\n\n{md.table(columns, rows)}"
+
+
+def _format_row(subject: Subject, quant: QuantName) -> list[str]:
+    options = subject.file.quants[quant]
+    wanted = options.variants or [
+        name for name in subject.file.variants if quant in _formats(subject.backend(name), subject)
+    ]
+    default = subject.file.default_variant
+    variant = default if default in wanted else wanted[0]
+    recipe = subject.recipe(variant, quant=quant)
+    plan, plain = plan_of(recipe), plan_of(subject.recipe(variant))
+    made, calibration = list(_differences(plan, plain)), ""
+    for node in plan.active():
+        if isinstance(node.stage, Quantize) and node.command is not None:
+            tool = symbolic(node.command)
+            calibration = _calibration(tool, recipe.settings.trtllm.version)
+    everything = len(wanted) == len(subject.file.variants)
+    return [
+        md.code(quant),
+        "all" if everything else md.codes(wanted),
+        "; ".join(made),
+        recipe.quant.dtype or recipe.dtype,
+        recipe.quant.kv_cache_dtype or "",
+        calibration,
+    ]
+
+
+def _differences(plan: Plan, plain: Plan) -> Iterator[str]:
+    """Yield what the commands of a format have that the unquantized ones have not."""
+    usual = {node.id: node.command for node in plain.nodes}
+    for node in plan.active():
+        before, command = usual[node.id], node.command
+        if command is None:
+            continue
+        if before is None:
+            script = next(w for w in symbolic(command) if w.startswith("{examples}/"))
+            yield f"{md.code(script.rpartition('/')[2])} in stage {md.code(node.id)}"
+            continue
+        old, new = _flags(before), _flags(command)
+        gained = [flag for flag in new if flag not in old]
+        lost = [flag for flag in old if flag not in new]
+        if gained:
+            yield f"{md.code(node.id)} with {md.code(' '.join(gained))}"
+        if lost:
+            yield f"{md.code(node.id)} without {md.code(' '.join(lost))}"
+    for node in plain.active():
+        if plan[node.id].command is None:
+            yield f"no {md.code(node.id)}"
+
+
+def _flags(command: Command) -> list[str]:
+    """Return each flag with its values."""
+    groups: list[list[str]] = []
+    for word in symbolic(command):
+        if word.startswith("--") or not groups:
+            groups.append([])
+        groups[-1].append(word)
+    return [shlex.join(group) for group in groups]
+
+
+def _calibration(argv: list[str], version: str) -> str:
+    """Return the samples that a command calibrates with, the tool's defaults filled in."""
+    given = {flag: values[0] for flag, values in flags.parse(argv, version).items() if values}
+    usual = flags.defaults(flags.tool_of(argv, version) or "", version)
+    told = []
+    for flag, pattern in (("--calib_size", "{} samples"), ("--calib_dataset", "of {}")):
+        value = given.get(flag, usual.get(flag))
+        if value is not None:
+            own = "" if flag in given else " (the tool's default)"
+            told.append(pattern.format(md.text(str(value))) + own)
+    return " ".join(told)
+
+
+def _formats(backend: str, subject: Subject) -> list[str]:
+    """Return the number formats of a recipe that a backend can make."""
+    known = BACKENDS[backend](subject.recipe(), NOWHERE).formats
+    return [name for name in subject.file.quants if name in known]
+
+
+def backends_section(subject: Subject) -> str:
+    """Return the toolchains and what ``session`` may be."""
+    rows = [
+        (md.code(name), md.codes(_formats(name, subject)))
+        for name in subject.file.backends
+        if name in BACKENDS
+    ]
+    tables = ["## Backends and sessions", md.table(("`backend=`", "`quant=`"), rows)]
+    if subject.recipe().workflow == "pytorch":
+        tables.append("`workflow=pytorch`: no engine is built, and there are no sessions.")
+        return "\n\n".join(tables)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name in subject.file.variants:
+        groups.setdefault(subject.recipe(name).sessions, []).append(name)
+    columns = [md.code(f"session={name}") for name in get_args(SessionName)]
+    served = [
+        ([md.codes(names)] + ["yes" if s in sessions else "no" for s in get_args(SessionName)])
+        for sessions, names in groups.items()
+        if sessions
+    ]
+    if served:
+        tables.append(md.table(("Variants", *columns), served))
+    ignored = groups.get((), [])
+    if ignored:
+        tables.append(f"`run.py` ignores `session` for {md.codes(ignored)}.")
+    return "\n\n".join(tables)

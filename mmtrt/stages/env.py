@@ -1,0 +1,21 @@
+"""Build a Python environment over this one, for stages that need other versions of packages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from mmtrt.stages.base import Reproducible, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Env(Stage):
+    """Resolve the requirements once and install what was resolved over the host's packages."""
+
+    KIND: ClassVar[str] = "env"
+    REPRODUCIBLE: ClassVar[Reproducible] = "semantic"
+
+    requirements: tuple[str, ...] = ()
+    """As pip writes them; ``{examples}/...`` names a requirements file of the toolchain."""
+    trtllm_version: str | None = field(default=None, metadata={"key": False})
+    """TensorRT-LLM versions that need it, such as ``<1.0``; every one where ``None``."""
