@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all kill-test bench lint format type imports golden check clean
+.PHONY: help setup demo test test-all kill-test bench docs lint format type imports golden check clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ kill-test: $(VENV)/.dev ## kill a cold run at 100 random moments; the store must
 
 bench: $(VENV)/.dev ## measure and write docs/benchmarks.md; fails if a goal is missed
 	$(BIN)/python -m benchmarks.all --write
+
+docs: $(VENV)/.dev ## write docs/recipes/, one page a recipe
+	$(BIN)/python -m mmtrt.report.recipe_page docs/recipes
 
 format: $(VENV)/.dev ## format the code
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .

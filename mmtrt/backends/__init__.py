@@ -38,8 +38,9 @@ def choose(recipe: Recipe, host: HostInfo) -> Choice:
     else:
         name = recipe.file.backends[0]
         because = f"recipe {recipe.name} has no native engines"
-    if name not in BACKENDS or name not in recipe.file.backends:
-        known = [backend for backend in recipe.file.backends if backend in BACKENDS]
+    known = [backend for backend in recipe.file.backends if backend in BACKENDS]
+    # What TensorRT-LLM's tools can do, their stand-ins can play.
+    if name not in (*known, *(["fake"] if "trtllm" in known else [])):
         raise PlanError(
             f"recipe {recipe.name} has no {name} backend",
             code="ENG103",

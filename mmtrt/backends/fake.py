@@ -81,6 +81,7 @@ class Fake(Trtllm):
         role = {
             "version": self._version,
             "family": recipe.file.family,
+            "trtllm_model_type": recipe.file.trtllm_model_type,
             "hf_model_type": recipe.file.hf_model_type,
             "facts": {name: value for name, value in facts.items() if value is not None},
             # Of the picture that run.py takes where none is named.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from mmtrt.backends import neutral
@@ -90,7 +91,11 @@ class Trtllm:
         """Take the script locations and the target from the recipe."""
         self._recipe, self._host = recipe, host
         self._version = recipe.settings.trtllm.version
-        self._examples = recipe.settings.trtllm.examples_dir or host.trtllm_examples
+        given = recipe.settings.trtllm.examples_dir
+        # Whole, since every stage has a working directory of its own.
+        self._examples = (
+            host.trtllm_examples if given is None else str(Path(given).expanduser().absolute())
+        )
 
     def engine(self, asked: str) -> str:
         """Return ``tensorrt``, the one format of this toolchain."""

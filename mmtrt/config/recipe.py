@@ -174,9 +174,20 @@ def _with_defaults(
 
 
 def _model_name(settings: schema.Settings, variant: schema.Variant, variant_name: str) -> str:
-    if settings.model.path:
-        name = settings.model.path.rstrip("/").rsplit("/", 1)[-1].removesuffix(".nemo")
-        return name or "model"
+    """Return the name of the model's directory; a user's model keeps its own.
+
+    Where the scripts look for words that the user's name lacks, the checkpoint's usual name, which
+    has them, goes before it.
+    """
+    usual = _usual_name(settings, variant, variant_name)
+    if not settings.model.path:
+        return usual
+    name = settings.model.path.rstrip("/").rsplit("/", 1)[-1].removesuffix(".nemo") or "model"
+    words = settings.recipe.name_words if variant.name_words is None else variant.name_words
+    return name if all(word in name for word in words) else f"{usual}-{name}"
+
+
+def _usual_name(settings: schema.Settings, variant: schema.Variant, variant_name: str) -> str:
     if variant.model_name:
         return variant.model_name
     if variant.repo_id:

@@ -275,6 +275,8 @@ class Variant:
     """Local directory, or ``asset://name`` for a model that ships with mmtrt."""
     model_name: str | None = None
     """Directory name of the artifacts; the repository's name where ``None``."""
+    name_words: list[str] | None = None
+    """The recipe's where ``None``."""
     license: str | None = None
     facts: ModelFacts
     dtype: Dtype | None = None
@@ -336,6 +338,8 @@ class RecipeFile:
     """``--model_type`` of ``build_multimodal_engine.py``; ``null``: no vision engine is built."""
     convert_script: str | None
     """Example script below ``examples`` that converts the checkpoint; ``null``: there is none."""
+    name_words: list[str] = field(default_factory=list)
+    """Words that TensorRT-LLM's scripts look for in the name of the model's directory."""
     default_variant: str
     variants: dict[str, Variant]
     stages: dict[str, StageSpec]

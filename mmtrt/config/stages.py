@@ -152,6 +152,7 @@ def _clone(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any])
 
 
 def _env(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -> Stage:
+    common["model_name"] = "env"  # whatever model it is for
     return Env(
         **common,
         requirements=tuple(spec.requirements),
@@ -160,6 +161,7 @@ def _env(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -
 
 
 def _write(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -> Stage:
+    common["model_name"] = "files"
     return Write(**common, files=tuple(spec.files.items()))
 
 

@@ -2,6 +2,7 @@
 
 version      TensorRT-LLM version; chooses the flag table (default 1.2.1, the last with engines)
 family       model family, as recipes call it
+trtllm_model_type  what the vision build calls it; tells what a family that nobody knows plays
 hf_model_type  ``model_type`` of ``config.json``; null: it has none
 facts        the variant's facts; they win over what a model directory says
 gpus         visible GPUs (default 8)
@@ -16,10 +17,11 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmtrt.fake.failure import UsageFailure
+from mmtrt.fake.families import FAMILIES
 
 VARIABLE = "MMTRT_FAKE"
 
@@ -30,6 +32,7 @@ class Settings:
 
     version: str = "1.2.1"
     family: str | None = None
+    trtllm_model_type: str | None = None
     hf_model_type: str | None = ""
     """Empty: not said, the family's usual one."""
     facts: dict[str, Any] = field(default_factory=dict)
@@ -49,10 +52,15 @@ def read() -> Settings:
     """
     text = os.environ.get(VARIABLE) or "{}"
     try:
-        found = json.loads(text)
-        return Settings(**found)
+        found = Settings(**json.loads(text))
     except (ValueError, TypeError) as error:
         raise UsageFailure(f"{VARIABLE} cannot be read: {error}") from error
+    if found.family is None or found.family in FAMILIES:
+        return found
+    # A family of the user's is built with the tools of one that TensorRT-LLM knows.
+    kind = found.trtllm_model_type
+    alike = (name for name, row in FAMILIES.items() if kind is not None and row.vision == kind)
+    return replace(found, family=next(alike, found.family))
 
 
 def ranks() -> int:

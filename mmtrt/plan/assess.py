@@ -173,7 +173,10 @@ def _nearest(node: Node, document: dict[str, Any], store: Store) -> dict[str, An
 
     best: dict[str, Any] | None = None
     best_count = 0
+    is_fake = document["toolchain"]["backend"] == "fake"
     for artifact in store.newest(node.kind, node.stage.model_name):
+        if artifact.manifest.fake is not is_fake:
+            continue  # neither was ever built for the other
         other = artifact.manifest.key_document
         count = sum(new != UNKNOWN for _, _, new in stale.differences(other, document))
         if best is None or count < best_count:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mmtrt.backends.base import In
 from mmtrt.plan.graph import Node, Plan
 
 
@@ -25,10 +24,10 @@ def edges(plan: Plan) -> Iterator[Edge]:
     """Yield what flows: inputs that commands really read, then those of skipped stages."""
     for node in plan.nodes:
         if node.command is None:
-            needs = [(source, port) for port, source in node.stage.needs.items()]
+            stage_needs = node.stage.needs.items()
+            needs = [(source.partition("/")[0], port) for port, source in stage_needs]
         else:
-            ports = [place.port for place in node.command.places() if isinstance(place, In)]
-            needs = [(node.feeds[port], port) for port in ports]
+            needs = [(node.feeds[port], port) for port in node.command.ports()]
         by_source: dict[str, list[str]] = {}
         for source, port in needs:
             if port not in by_source.setdefault(source, []):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mmtrt.backends.base import Command, Pair, Unkeyed, Word, symbol
 from mmtrt.plan.graph import Node, Plan
@@ -42,23 +42,11 @@ def graphs(subject: Subject) -> list[Graph]:
     }
     found: dict[tuple[str, str], Graph] = {}
     for name, plan in plans.items():
-        key = plan.choice.backend.name, to_mermaid(_drawable(plan))
+        key = plan.choice.backend.name, to_mermaid(plan)
         first = found.get(key)
         members = (*first.variants, name) if first else (name,)
         found[key] = Graph(members, first.plan if first else plan, key[1])
     return list(found.values())
-
-
-def _drawable(plan: Plan) -> Plan:
-    """Return a plan whose skipped stages need stages, not places below their output."""
-
-    def whole(node: Node) -> Node:
-        if node.command is not None:
-            return node
-        needs = {port: source.partition("/")[0] for port, source in node.stage.needs.items()}
-        return replace(node, stage=replace(node.stage, needs=needs))
-
-    return replace(plan, nodes=tuple(whole(node) for node in plan.nodes))
 
 
 def stages_section(shapes: Sequence[Graph]) -> str:
@@ -80,7 +68,7 @@ def commands_section(subject: Subject, shapes: Sequence[Graph]) -> str:
     parts = [
         "## Commands",
         f"What {shown} shows, with symbols in the place of paths: `{{in.x}}` is the output of the "
-        "stage that feeds input `x`, `{out}` is the stage's own output. " + _legend(first.plan),
+        "stage that feeds input `x`, `{out}` is the stage's own output. " + _legend(shapes),
         *_blocks(first.plan.active()),
     ]
     known = {node.id: _shell(node.command) for node in first.plan.active() if node.command}
@@ -132,13 +120,13 @@ def _blocks(nodes: Sequence[Node]) -> list[str]:
     blocks = []
     for node in nodes:
         assert node.command is not None
-        title = md.code(node.id) + ("" if node.id == node.kind else f" ({node.kind})")
+        kind = "" if node.id == node.kind else f" ({node.kind})"
         notes = [
             f"{md.code(port)} from {md.code(node.feeds[port])}" for port in node.command.ports()
         ]
-        reads = f" Reads {', '.join(notes)}." if notes else ""
-        cwd = f" Runs in `{symbol(node.command.cwd)}`." if node.command.cwd else ""
-        blocks.append(f"**{title}**{'.' if reads or cwd else ''}{reads}{cwd}")
+        reads = f" reads {', '.join(notes)}" if notes else ""
+        cwd = f", runs in `{symbol(node.command.cwd)}`" if node.command.cwd else ""
+        blocks.append(f"**{md.code(node.id)}**{kind}{reads}{cwd}:")
         blocks.append(md.fenced(_shell(node.command), "sh"))
         if isinstance(node.stage, Patch):
             blocks.append(md.fenced(_difference(node.stage), "diff"))
@@ -166,11 +154,13 @@ def _shell(command: Command) -> str:
     for word in words:
         # ``--`` alone belongs to the tool that follows it.
         if not lines or (word.lstrip("'").startswith("--") and previous != "--"):
-            lines.append(word)
+            lines.append(word if not lines else f"    {word}")
+        elif len(lines[-1]) + len(word) > WIDTH and not previous.startswith("--"):
+            lines.append(f"        {word}")
         else:
             lines[-1] += f" {word}"
         previous = word
-    return " \\\n    ".join(lines)
+    return " \\\n".join(lines)
 
 
 def _word(word: Word) -> str:

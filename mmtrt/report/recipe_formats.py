@@ -13,7 +13,7 @@ from mmtrt.plan.graph import Plan
 from mmtrt.plan.render import symbolic
 from mmtrt.report import markdown as md
 from mmtrt.report.recipe_plans import NOWHERE, Subject, plan_of
-from mmtrt.stages import Quantize
+from mmtrt.stages import Quantize, Run
 
 
 def formats_section(subject: Subject) -> str:
@@ -23,7 +23,11 @@ def formats_section(subject: Subject) -> str:
         return "## Number formats\n\nNone but the unquantized one."
     rows = [_format_row(subject, name) for name in names]
     columns = ("`quant=`", "Variants", "Made by", "Rest in", "KV cache", "Calibrated with")
-    return f"## Number formats\n\n{md.table(columns, rows)}"
+    table = md.table(columns, rows)
+    toolchain = subject.backend(subject.file.default_variant)
+    if len({name for name in subject.file.backends if name != "fake"}) > 1:
+        return f"## Number formats\n\nAs backend {md.code(toolchain)} makes them.\n\n{table}"
+    return f"## Number formats\n\n{table}"
 
 
 def _format_row(subject: Subject, quant: QuantName) -> list[str]:
@@ -88,13 +92,13 @@ def _calibration(argv: list[str], version: str) -> str:
     """Return the samples that a command calibrates with, the tool's defaults filled in."""
     given = {flag: values[0] for flag, values in flags.parse(argv, version).items() if values}
     usual = flags.defaults(flags.tool_of(argv, version) or "", version)
-    told = []
-    for flag, pattern in (("--calib_size", "{} samples"), ("--calib_dataset", "of {}")):
-        value = given.get(flag, usual.get(flag))
-        if value is not None:
-            own = "" if flag in given else " (the tool's default)"
-            told.append(pattern.format(md.text(str(value))) + own)
-    return " ".join(told)
+    size, data = "--calib_size", "--calib_dataset"
+    told = {flag: md.text(str(given.get(flag, usual.get(flag)))) for flag in (size, data)}
+    left = [flag for flag in told if flag not in given]
+    if not left:
+        return f"{told[size]} samples of {told[data]}"
+    whose = "both the tool's defaults" if len(left) > 1 else f"{md.code(left[0])} by default"
+    return f"{told[size]} samples of {told[data]} ({whose})"
 
 
 def _formats(backend: str, subject: Subject) -> list[str]:
@@ -116,8 +120,14 @@ def backends_section(subject: Subject) -> str:
         return "\n\n".join(tables)
     groups: dict[tuple[str, ...], list[str]] = {}
     for name in subject.file.variants:
+        if subject.backend(name) == "native":
+            continue  # it has a runtime of its own
         groups.setdefault(subject.recipe(name).sessions, []).append(name)
-    columns = [md.code(f"session={name}") for name in get_args(SessionName)]
+    usual = _usual_session(subject)
+    columns = [
+        md.code(f"session={name}") + (" (default)" if name == usual else "")
+        for name in get_args(SessionName)
+    ]
     served = [
         ([md.codes(names)] + ["yes" if s in sessions else "no" for s in get_args(SessionName)])
         for sessions, names in groups.items()
@@ -129,3 +139,14 @@ def backends_section(subject: Subject) -> str:
     if ignored:
         tables.append(f"`run.py` ignores `session` for {md.codes(ignored)}.")
     return "\n\n".join(tables)
+
+
+def _usual_session(subject: Subject) -> str | None:
+    """Return the session that the runner takes by itself."""
+    recipe = subject.recipe()
+    version = recipe.settings.trtllm.version
+    for node in plan_of(recipe).active():
+        if isinstance(node.stage, Run) and node.command is not None:
+            tool = flags.tool_of(symbolic(node.command), version)
+            return flags.defaults(tool or "", version).get("--session")
+    return None

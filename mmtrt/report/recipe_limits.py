@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mmtrt.config.recipe import Recipe
 from mmtrt.config.schema import LimitChoices, Workload
 from mmtrt.errors import MmtrtError
 from mmtrt.report import markdown as md
 from mmtrt.report.recipe_plans import Subject
+from mmtrt.sizing.limits import Limits
 
 
-def features_text(recipe: Recipe) -> str:
-    """Return the visual features of one request."""
+def features_of(recipe: Recipe) -> int:
+    """Return the visual features of one request, wherever the language model meets them."""
     sizing = recipe.sizing
-    if sizing.visual_input == "cross_attention":
-        return f"{sizing.encoder_tokens_per_request} (attended to)"
-    return str(sizing.features_per_request)
+    if is_attended(recipe):
+        return sizing.encoder_tokens_per_request
+    return sizing.features_per_request
+
+
+def is_attended(recipe: Recipe) -> bool:
+    """Tell whether features are attended to across, not put into the prompt."""
+    return recipe.sizing.visual_input == "cross_attention"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,7 @@ class _Move:
     """An override, and the limits that it changes."""
 
     override: str
-    changes: dict[str, tuple[int | None, int | None]]
+    changes: dict[str, int | None]
 
 
 def limits_section(subject: Subject) -> str:
@@ -48,12 +54,13 @@ def limits_section(subject: Subject) -> str:
     ]
     columns = ("Limit", "Value", "From", "Because", "Also moved by")
     whose = f" of variant {md.code(recipe.variant_name)}" if len(subject.file.variants) > 1 else ""
-    cost = md.text(recipe.sizing.image.because)
+    cost, features = md.text(recipe.sizing.image.because), features_of(recipe)
+    across = ", attended to across" if is_attended(recipe) else ""
     parts = [
         "## Limits",
         f"The limits{whose} as the recipe has them. Each is a key of its own: "
-        "what you set wins, and is checked. One picture or video costs "
-        f"{features_text(recipe)} visual features: {cost}.",
+        f"what you set wins, and is checked. One request has {features} visual features{across}: "
+        f"{cost}.",
         md.table(columns, rows, right=("Value",)),
     ]
     examples = [(md.code(move.override), _changes(move)) for move in moves]
@@ -63,39 +70,20 @@ def limits_section(subject: Subject) -> str:
 
 
 def _changes(move: _Move) -> str:
-    return ", ".join(f"{md.code(name)} {new}" for name, (_, new) in move.changes.items())
+    return ", ".join(f"{md.code(name)} {new}" for name, new in move.changes.items())
 
 
 def _moves(subject: Subject, recipe: Recipe) -> Iterator[_Move]:
-    """Ask the solver: which limits change with each number of the workload?"""
-    demand, limits = recipe.sizing.demand, recipe.sizing.limits
-    requests = 2 * limits.required("max_batch_size")
-    tokens, new_tokens = 2 * (limits.value("max_input_len") or 512), 2 * demand.max_new_tokens
-    probes: dict[str, tuple[Workload, LimitChoices]] = {}
-
-    def probe(key: str, shown: object, work: Workload, choices: LimitChoices | None = None) -> None:
-        probes[f"{key}={shown}"] = work, choices or LimitChoices()
-
-    probe("workload.batch_size", requests, Workload(batch_size=requests))
-    probe("workload.images_per_request", 2, Workload(images_per_request=2))
-    probe("workload.image_size", "[480,640]", Workload(image_size=[480, 640]))
-    probe("workload.video_frames", 16, Workload(video_frames=16))
-    probe("workload.audio_seconds", 10, Workload(audio_seconds=10.0))
-    probe("workload.text_tokens", tokens, Workload(text_tokens=tokens))
-    probe("workload.max_new_tokens", new_tokens, Workload(max_new_tokens=new_tokens))
-    stated = LimitChoices(max_batch_size=requests)
-    probe("max_batch_size", requests, Workload(), stated)
-    if limits.value("max_input_len") is not None:
-        stated = LimitChoices(max_input_len=tokens)
-        probe("max_input_len", tokens, Workload(), stated)
-    for override, (work, choices) in probes.items():
-        try:
-            found = subject.recipe(workload=work, limits=choices).sizing.limits
-        except MmtrtError:
-            continue  # this family has no such thing
+    """Ask the solver which limits change with each number that people set."""
+    limits = recipe.sizing.limits
+    for override, probe in _probes(recipe).items():
+        found = _solved(subject, probe)
+        # What a family does not have, such as sound, makes no difference however much it is.
+        if found is None or (probe.other and found == _solved(subject, probe.other)):
+            continue
         own = override.partition("=")[0]
         changes = {
-            name: (limits.value(name), limit.value)
+            name: limit.value
             for name, limit in found.items()
             if limit.value != limits.value(name) and name != own
         }
@@ -103,16 +91,66 @@ def _moves(subject: Subject, recipe: Recipe) -> Iterator[_Move]:
             yield _Move(override, changes)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Probe:
+    """Something to ask the solver."""
+
+    workload: Workload = field(default_factory=Workload)
+    limits: LimitChoices = field(default_factory=LimitChoices)
+    other: _Probe | None = None
+    """The same with another number."""
+
+
+def _probes(recipe: Recipe) -> dict[str, _Probe]:
+    """Return what to ask by the override that asks it."""
+    limits = recipe.sizing.limits
+    requests = 2 * limits.required("max_batch_size")
+    prompt = limits.value("max_input_len")
+    tokens, new_tokens = 2 * (prompt or 512), 2 * recipe.sizing.demand.max_new_tokens
+
+    def shows(one: Workload, another: Workload) -> _Probe:
+        return _Probe(workload=one, other=_Probe(workload=another))
+
+    size, other = [480, 640], [1600, 400]
+    found = {
+        f"workload.batch_size={requests}": _Probe(workload=Workload(batch_size=requests)),
+        "workload.images_per_request=2": _Probe(workload=Workload(images_per_request=2)),
+        f"workload.image_size=[{size[0]},{size[1]}]": shows(
+            Workload(image_size=size), Workload(image_size=other)
+        ),
+        "workload.video_frames=16": shows(Workload(video_frames=16), Workload(video_frames=8)),
+        "workload.audio_seconds=10": shows(
+            Workload(audio_seconds=10.0), Workload(audio_seconds=20.0)
+        ),
+        f"workload.text_tokens={tokens}": _Probe(workload=Workload(text_tokens=tokens)),
+        f"workload.max_new_tokens={new_tokens}": _Probe(
+            workload=Workload(max_new_tokens=new_tokens)
+        ),
+        f"max_batch_size={requests}": _Probe(limits=LimitChoices(max_batch_size=requests)),
+    }
+    if prompt is not None:
+        found[f"max_input_len={tokens}"] = _Probe(limits=LimitChoices(max_input_len=tokens))
+    return found
+
+
+def _solved(subject: Subject, probe: _Probe) -> Limits | None:
+    try:
+        return subject.recipe(workload=probe.workload, limits=probe.limits).sizing.limits
+    except MmtrtError:
+        return None
+
+
 def _other_limits(subject: Subject, default: Recipe) -> Iterator[str]:
     """Yield the limits of variants that have others."""
     usual = default.sizing.limits
+    whose: dict[str, list[str]] = {}
     for name in subject.file.variants:
-        limits = subject.recipe(name).sizing.limits
-        other = {
-            key: "none" if limit.value is None else str(limit.value)
-            for key, limit in limits.items()
+        told = ", ".join(
+            f"{md.code(key)} {'none' if limit.value is None else limit.value}"
+            for key, limit in subject.recipe(name).sizing.limits.items()
             if limit.value != usual.value(key)
-        }
-        if other:
-            told = ", ".join(f"{md.code(key)} {value}" for key, value in other.items())
-            yield f"Variant {md.code(name)} has {told} instead."
+        )
+        if told:
+            whose.setdefault(told, []).append(name)
+    for told, names in whose.items():
+        yield f"Other limits of {md.codes(names)}: {told}."

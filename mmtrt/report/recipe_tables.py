@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from mmtrt.config.recipe import Recipe
 from mmtrt.config.schema import RunRequest, Source, Variant, listed
 from mmtrt.plan.graph import Plan
 from mmtrt.report import markdown as md
-from mmtrt.report.recipe_limits import features_text
+from mmtrt.report.recipe_limits import features_of, is_attended
 from mmtrt.report.recipe_plans import Subject, findings_of, tp_text
 from mmtrt.stages import Env
 
@@ -24,12 +25,17 @@ HUB = "https://huggingface.co"
 SHORT = 12
 """Digits of a commit that a table shows."""
 
+Media: TypeAlias = dict[str, list[str]]
+"""Key of a request -> the files or addresses under it."""
+
 
 def variants_section(subject: Subject) -> str:
     """Return the checkpoints."""
     rows = [_variant_row(subject, name, variant) for name, variant in subject.file.variants.items()]
-    columns = ("Variant", "Model", "Revision", "Licence", "Parameters", "Data type")
-    columns += ("Visual features", "tp", "Notes")
+    columns = (
+        *("Variant", "Model", "Revision", "Licence", "Parameters", "Data type"),
+        *("Visual features", "tp", "Notes"),
+    )
     table = md.table(columns, rows, right=("Parameters", "Visual features"))
     chosen = "`variant=NAME` chooses one. " if len(rows) > 1 else ""
     return "\n\n".join(
@@ -60,7 +66,7 @@ def _variant_row(subject: Subject, name: str, variant: Variant) -> list[str]:
         md.text(variant.license or ""),
         count_text(variant.facts.parameters),
         dtype,
-        features_text(recipe),
+        f"{features_of(recipe)}{' (attended to)' if is_attended(recipe) else ''}",
         tp_text(subject, name),
         "; ".join(notes),
     ]
@@ -97,12 +103,12 @@ def readme_link(section: str) -> str:
     return md.link(md.text(section), f"{README_URL}#{anchor}")
 
 
-def request_section(subject: Subject) -> str:
+def request_section(subject: Subject, launched: RunRequest) -> str:
     """Return what is asked where the user says nothing."""
     asked: dict[str, list[str]] = {}
     for name in subject.file.variants:
-        recipe = subject.recipe(name)
-        asked.setdefault(md.table(("Key", "Default"), _request_rows(recipe)), []).append(name)
+        rows = _request_rows(subject.recipe(name), _media(launched))
+        asked.setdefault(md.table(("Key", "Default"), rows), []).append(name)
     parts = ["## What is asked by default"]
     for table, names in asked.items():
         if len(asked) > 1:
@@ -111,17 +117,24 @@ def request_section(subject: Subject) -> str:
     return "\n\n".join(parts)
 
 
-def _request_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Yield the request's keys: what is asked about, then all that differs from a blank one."""
+def _request_rows(recipe: Recipe, given: Media) -> Iterator[tuple[str, str]]:
+    """Yield the request's keys: what is asked about, then all that differs from a blank one.
+
+    Args:
+        recipe: whose request.
+        given: what the launch line shows the model.
+    """
     run, blank = recipe.run, RunRequest()
-    own = "the tool's own sample"
+    own = "the tool's own"
     prompts = [_quoted(prompt) for prompt in listed(run.prompt)]
     yield "`run.prompt`", "; ".join(prompts) or own
-    shown = {"image": listed(run.image), "video": listed(run.video), "audio": listed(run.audio)}
+    shown = _media(run)
     for name, media in shown.items():
         if media:
             yield f"`run.{name}`", "; ".join(_medium(medium) for medium in media)
-    if not any(shown.values()):
+        elif given.get(name):
+            yield f"`run.{name}`", "not set; the launch line gives one"
+    if not any((*shown.values(), *given.values())):
         yield "`run.image`", own
     yield (
         "`run.max_new_tokens`",
@@ -130,6 +143,12 @@ def _request_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for name, value in vars(run).items():
         if name not in (*shown, "prompt", "max_new_tokens") and value != getattr(blank, name):
             yield f"`run.{name}`", md.code(str(value))
+    for name, value in recipe.file.eval.items():
+        yield f"`eval.{name}`", md.code(str(value))
+
+
+def _media(run: RunRequest) -> Media:
+    return {"image": listed(run.image), "video": listed(run.video), "audio": listed(run.audio)}
 
 
 def _quoted(prompt: str) -> str:
@@ -153,11 +172,13 @@ def environment_section(subject: Subject, plan: Plan) -> str:
         if not isinstance(node.stage, Env):
             continue
         within = node.stage.trtllm_version
-        when = f"TensorRT-LLM {within}" if within else "every version"
+        when = md.text(f"TensorRT-LLM {within}") if within else "every version"
         users = [other.id for other in plan.active() if node.id in other.needs]
+        used = f"none: {md.text(node.skip)}" if node.skip else md.codes(users)
         for requirement in node.stage.requirements:
-            wanted = requirement.removeprefix("{examples}/")
-            rows.append((md.code(wanted), when, md.codes(users)))
+            file = requirement.removeprefix("{examples}/")
+            whose = " of TensorRT-LLM's examples" if file != requirement else ""
+            rows.append((md.code(file) + whose, when, used))
     parts = []
     if rows:
         parts += [

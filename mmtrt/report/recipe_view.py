@@ -68,7 +68,7 @@ class StageLine:
     id: str
     kind: str
     needs: Mapping[str, str]
-    """Port -> stage."""
+    """Port -> stage, or ``stage/path`` for a place below its output."""
     depth: int
     """Stages that must come before it, on the longest way."""
 
@@ -81,7 +81,7 @@ def stage_lines(file: RecipeFile) -> list[StageLine]:
         if name not in file.stages or name in above:
             return -1
         if name not in depths:
-            needs = file.stages[name].needs.values()
+            needs = [source.partition("/")[0] for source in file.stages[name].needs.values()]
             depths[name] = 1 + max((depth(n, (*above, name)) for n in needs), default=-1)
         return depths[name]
 

@@ -376,9 +376,9 @@ error[CFG101]: recipe.stages.download must be a mapping, not the text 'download'
 error[CFG102]: there is no key 'recipe.sumary'
   at: my/recipe/mine.yaml:4:1
   why: the keys of recipe are name, title, summary, readme_section, family, hf_model_type, \
-trtllm_model_type, convert_script, default_variant, variants, stages, sources, quants, sessions, \
-backends, workflow, dtype, prompt_table, visual_input, architecture, limits, workload, run, eval, \
-repairs
+trtllm_model_type, convert_script, name_words, default_variant, variants, stages, sources, quants, \
+sessions, backends, workflow, dtype, prompt_table, visual_input, architecture, limits, workload, \
+run, eval, repairs
   fix: write summary
 error[CFG103]: recipe.summary must be said
   at: my/recipe/mine.yaml:2:1

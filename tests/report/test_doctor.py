@@ -57,12 +57,12 @@ def test_a_bare_install_is_told_how_to_get_native_engines(tmp_path):
     assert lack["fix"] == "pip install 'mmtrt[native]'"
 
 
-def test_a_gpu_container_is_ready(tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor.trtllm, "CONTAINER_EXAMPLES", str(tmp_path))
+def test_a_gpu_container_is_ready(tmp_path):
     for name in ("trtllm-build", "mpirun"):
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
     host = dataclasses.replace(HOST, gpus=(GPU,), versions={"tensorrt-llm": "1.2.1"})
+    host = dataclasses.replace(host, trtllm_examples=str(tmp_path))
     trtllm = row(examine(host, tmp_path / "store", {"PATH": str(tmp_path)}), "trtllm")
     assert (trtllm["ready"], trtllm["notes"], trtllm["version"]) == (True, [], "1.2.1")
 

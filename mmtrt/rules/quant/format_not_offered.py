@@ -1,7 +1,8 @@
 """Flag a number format that the recipe, or the backend, does not have.
 
 ## What it checks
-``quant`` against the recipe's ``quants`` and what the chosen backend can write.
+``quant`` against the recipe's ``quants``, the checkpoints that each is for, and what the chosen
+backend can write.
 
 ## Why it matters
 Each family supports some formats only; the tools find out after loading the weights.
@@ -28,10 +29,15 @@ def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error if nothing can make this format."""
     recipe, quant = plan.recipe, plan.recipe.settings.quant.name
     backend = plan.choice.backend
-    offered = [name for name in recipe.file.quants if name in backend.formats]
+    own = [
+        name
+        for name, options in recipe.file.quants.items()
+        if not options.variants or recipe.variant_name in options.variants
+    ]
+    offered = [name for name in own if name in backend.formats]
     if quant in offered:
         return
-    who = f"recipe {recipe.name}" if quant not in recipe.file.quants else f"backend {backend.name}"
+    who = f"backend {backend.name}" if quant in own else f"{recipe.name} {recipe.variant_name}"
     yield Finding(
         code="QNT101",
         severity="error",

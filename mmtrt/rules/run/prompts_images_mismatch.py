@@ -1,8 +1,8 @@
 """Flag numbers of prompts, pictures and batch items that do not pair up.
 
 ## What it checks
-One prompt and one picture are repeated for each item of the batch; more than one must be as many
-as ``run.batch_size``.
+One prompt and one picture are repeated for each item of the batch; more prompts must be as many as
+``run.batch_size``, more pictures as many as its requests may have together.
 
 ## Why it matters
 ``run.py`` reads item i of each list for item i of the batch, and fails or mixes them up otherwise.
@@ -27,9 +27,11 @@ from mmtrt.rules.base import Finding
 
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error for each list that is neither one long nor as long as the batch."""
-    run = plan.recipe.run
-    for key, value in (("prompt", run.prompt), ("image", run.image)):
-        if isinstance(value, list) and len(value) not in (1, run.batch_size):
+    run, images = plan.recipe.run, plan.recipe.sizing.demand.images_per_request
+    if plan.recipe.workflow == "pytorch":
+        return  # its runner takes any number of either
+    for key, value, each in (("prompt", run.prompt, 1), ("image", run.image, images)):
+        if isinstance(value, list) and len(value) not in (1, run.batch_size, run.batch_size * each):
             yield Finding(
                 code="RUN102",
                 severity="error",
