@@ -274,18 +274,22 @@ class Trtllm:
         )
 
     def _build_vision(self, stage: BuildVision) -> Command:
+        written = stage.writes or ("config.json", "model.engine")
+        has_engine = any(name.endswith(".engine") for name in written)
         covered = not stage.is_stated and stage.max_batch_size <= VISION_DEFAULT
+        covered = covered or not has_engine
         flags: Values = {
             "model_type": self._recipe.file.trtllm_model_type,
             "model_path": In("model"),
             "output_dir": Out(),
-            # Where the tool's default does, every such build is the same engine.
+            # Where the tool's default does, every such build is the same engine; an encoder that
+            # stays in PyTorch has no batch at all.
             "max_batch_size": None if covered else stage.max_batch_size,
         }
         return Command(
             argv=self._script(stage, "models/core/multimodal/build_multimodal_engine.py")
             + self._words(stage, flags, stage.flags, dtype=stage.dtype),
-            outputs={name: name for name in stage.writes or ("config.json", "model.engine")},
+            outputs={name: name for name in written},
             resources=Resources(gpus=1, network=stage.network),
             pass_env=neutral.HUB_VARIABLES,
             ignores=frozenset({"max_batch_size"} if covered else ()),

@@ -61,11 +61,17 @@ class Account:
     differs: Mapping[str, Any] = field(default_factory=dict)
     why: str = ""
     told: int | None = None
+    """Where the README asks for the difference itself."""
     repair: int | None = None
+    """The line under which a recipe tells it, if it is none of the command's."""
     content: Any = None
+    """What a here-document says; the stored commands have no text."""
     skipped_in: tuple[str, ...] = ()
+    """Calls in which the stage has nothing to do."""
     left_out: str = ""
+    """Why no stage does it."""
     joins: int | None = None
+    """The command that these words belong to."""
 
     @property
     def command(self) -> ReadmeCommand:
@@ -110,9 +116,8 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        twice = {key for key in keys if keys.count(key) > 1}
-        if twice and node.value[0][0].start_mark.name:
-            raise ValueError(f"{node.start_mark}: twice {twice}")
+        if len(keys) != len(set(keys)):
+            raise ValueError(f"a key stands twice, {node.start_mark}")
         return super().construct_mapping(node, deep)
 
 

@@ -53,9 +53,7 @@ def of_kind(*kinds: str) -> list[Account]:
 @pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
     files = tmp_path_factory.mktemp("files")
-    for name in ("neva.nemo", "model.nemo", "projector.nemo", "file", "video.mp4"):
-        (files / name).touch()
-    for name in ("image.png", "av.png"):
+    for name in "neva.nemo model.nemo projector.nemo file video.mp4 image.png av.png".split():
         (files / name).touch()
     (files / "data").mkdir()
     return Book(files)
