@@ -102,7 +102,7 @@ def _resolved(name: str, overrides: list[str], arguments: Arguments) -> Recipe:
 
 def _stage_rows(recipe: Recipe) -> list[str]:
     """Return one line a stage, indented by how many stages come before it."""
-    lines = recipe_view.stage_lines(recipe.file)
+    lines = recipe_view.stage_lines(recipe.stages)
     rows = []
     for line in lines:
         title = line.id if line.id == line.kind else f"{line.id} ({line.kind})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from mmtrt.backends.base import Command
+from mmtrt.backends.base import Command, Script
 from mmtrt.executor.tokens import Lease
 
 PASSED = (
@@ -45,7 +45,10 @@ def environment(
         if name in PASSED or name.startswith(PASSED_PREFIXES) or name in command.pass_env
     }
     env["PYTHONUNBUFFERED"] = "1"
-    env["PYTHONSAFEPATH"] = "1"
+    if not any(isinstance(word, Script) for word in command.argv):
+        # mmtrt's own modules come from where they are installed; example scripts import their
+        # neighbours.
+        env["PYTHONSAFEPATH"] = "1"
     if not command.resources.network:
         env["HF_HUB_OFFLINE"] = "1"
     if lease.gpus:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
+import time
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -159,11 +160,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _serve(host: str, port: int, model: str, digest: str) -> None:
-    stopping = threading.Event()
+    asked: list[int] = []  # an Event's lock could be held when the second signal comes
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    if stopping.wait(START_UP_S):
-        return
+        signal.signal(number, lambda signum, _: asked.append(signum))
+    began = time.monotonic()
+    while time.monotonic() - began < START_UP_S:
+        if asked:
+            return
+        time.sleep(0.02)
     handler = type("Handler", (_Handler,), {"model": model, "digest": digest})
     try:
         server = ThreadingHTTPServer((host, port), handler)
@@ -177,7 +181,8 @@ def _serve(host: str, port: int, model: str, digest: str) -> None:
     worker.start()
     log.plain("INFO:     Application startup complete.")
     log.plain(f"INFO:     Uvicorn running on http://{host}:{port} (Press CTRL+C to quit)")
-    stopping.wait()
+    while not asked:
+        time.sleep(0.02)
     server.shutdown()
     worker.join()
     server.server_close()

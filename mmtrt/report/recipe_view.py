@@ -18,6 +18,7 @@ from mmtrt.config.schema import (
     QuantChoice,
     RecipeFile,
     Settings,
+    StageSpec,
     Variant,
 )
 
@@ -73,21 +74,21 @@ class StageLine:
     """Stages that must come before it, on the longest way."""
 
 
-def stage_lines(file: RecipeFile) -> list[StageLine]:
+def stage_lines(stages: Mapping[str, StageSpec]) -> list[StageLine]:
     """Return the stages in the file's order; a stage of a cycle or of nowhere has depth 0."""
     depths: dict[str, int] = {}
 
     def depth(name: str, above: tuple[str, ...]) -> int:
-        if name not in file.stages or name in above:
+        if name not in stages or name in above:
             return -1
         if name not in depths:
-            needs = [source.partition("/")[0] for source in file.stages[name].needs.values()]
+            needs = [source.partition("/")[0] for source in stages[name].needs.values()]
             depths[name] = 1 + max((depth(n, (*above, name)) for n in needs), default=-1)
         return depths[name]
 
     return [
         StageLine(name, spec.kind, spec.needs, max(0, depth(name, ())))
-        for name, spec in file.stages.items()
+        for name, spec in stages.items()
     ]
 
 
@@ -130,7 +131,7 @@ def recipe_json(recipe: Recipe, path: Path) -> dict[str, Any]:
         ],
         "stages": [
             {"id": line.id, "kind": line.kind, "needs": dict(line.needs)}
-            for line in stage_lines(file)
+            for line in stage_lines(recipe.stages)
         ],
         "limits": {name: limit.to_json() for name, limit in recipe.sizing.limits.items()},
         "visual_features_per_request": recipe.sizing.features_per_request,

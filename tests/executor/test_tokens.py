@@ -93,3 +93,13 @@ def test_stage_sees_its_gpus_and_no_secret_that_it_was_not_promised():
     assert promised["HF_TOKEN"] == "hf_secret"
     assert promised["A"] == "1"
     assert not {"HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES", "AWS_SECRET_ACCESS_KEY"} & promised.keys()
+
+
+def test_example_scripts_may_import_their_neighbours():
+    """TensorRT-LLM's ``run.py`` does ``from utils import ...``; mmtrt's own modules must not."""
+    from mmtrt.backends.base import Python, Script
+
+    script = Command(argv=(Python(), Script("/examples", "models/core/multimodal/run.py")))
+    module = Command(argv=(Python(), "-m", "mmtrt.tasks.assemble"))
+    assert "PYTHONSAFEPATH" not in environment(script, Lease(), {})
+    assert environment(module, Lease(), {})["PYTHONSAFEPATH"] == "1"

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import venv
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
-import pip
-
+from mmtrt.backends.base import Command
+from mmtrt.backends.fake import VARIABLE, Fake
 from mmtrt.fake import container
+from mmtrt.plan.graph import Plan
+from mmtrt.report.export_sh import to_sh
+from tests.worlds import RECIPES
 
 REVISION = "v1.2.1"
 
@@ -39,6 +44,14 @@ os.execv({python!r}, [{python!r}, "-m", "mmtrt.fake", "download", *words])
 """
 
 
+def role(plan: Plan) -> str:
+    """Return what tells the stand-ins which model they play."""
+    backend = Fake(plan.recipe, plan.choice.host)
+    commands = (backend.lower(node.stage) for node in plan.active())
+    roles = (each.env.get(VARIABLE) for each in commands if isinstance(each, Command))
+    return next(filter(None, roles), "{}")
+
+
 class StandIn:
     """Directories and variables of the machine."""
 
@@ -51,7 +64,20 @@ class StandIn:
         self._write_requirements()
         self._write_repositories()
 
-    def env(self, out: Path, role: str, **more: str) -> dict[str, str]:
+    def run(self, plan: Plan, out: Path, **more: str | None) -> subprocess.CompletedProcess[str]:
+        """Run a plan's script beside its output; a variable that is ``None`` is not set."""
+        variables = self.env(out, role(plan)) | more
+        out.parent.mkdir(exist_ok=True)
+        return subprocess.run(
+            ["bash", "-c", to_sh(plan)],
+            env={name: value for name, value in variables.items() if value is not None},
+            cwd=out.parent,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def env(self, out: Path, role: str) -> dict[str, str]:
         """Return the variables of a script's process."""
         return {
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
@@ -62,8 +88,16 @@ class StandIn:
             "EXAMPLES": str(self.examples),
             "MMTRT_FAKE": role,
             "PIP_NO_INDEX": "1",
-            **more,
         }
+
+    def path_with(self, folder: Path, tool: str, first: str) -> str:
+        """Return a ``PATH`` with which a tool does something else first, and maybe ends there."""
+        real = shutil.which(tool, path=self.env(folder, "")["PATH"])
+        folder.mkdir(exist_ok=True)
+        path = folder / tool
+        path.write_text(f'#!/bin/sh\n{first}\nexec {shlex.quote(str(real))} "$@"\n')
+        path.chmod(0o755)
+        return f"{folder}:{self.env(folder, '')['PATH']}"
 
     def _write_hf(self) -> None:
         path = self.folder / "bin/hf"
@@ -74,7 +108,8 @@ class StandIn:
         """Make an interpreter that has pip and nothing else, mmtrt least of all."""
         venv.create(self.folder / "python", symlinks=True)
         (packages,) = self.folder.glob("python/lib/python*/site-packages")
-        (packages / "pip").symlink_to(Path(pip.__file__).parent)
+        if (pip := find_spec("pip")) is not None and pip.origin is not None:
+            (packages / "pip").symlink_to(Path(pip.origin).parent)
 
     def _write_requirements(self) -> None:
         """Let the examples require a package that is on this machine."""
@@ -87,9 +122,9 @@ class StandIn:
             )
             archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
             archive.writestr(f"{info}/RECORD", "")
-        for family in ("vila", "internlm-xcomposer2"):
-            path = self.examples / f"models/core/multimodal/requirements-{family}.txt"
-            path.write_text(f"{wheel}\n")
+        for recipe in (RECIPES / "recipe").glob("*.yaml"):
+            for name in re.findall(r"\{examples\}/([\w./-]+\.txt)", recipe.read_text()):
+                (self.examples / name).write_text(f"{wheel}\n")
 
     def _write_repositories(self) -> None:
         """Make repositories, and have git take them for those on GitHub."""
@@ -111,7 +146,6 @@ class StandIn:
         path = self.folder / "github" / name
         path.mkdir(parents=True)
         self._git(path, "init --quiet")
-        # A working tree whose .git is where a server has a bare repository is served as well.
         return path
 
     def _commit(self, path: Path) -> None:

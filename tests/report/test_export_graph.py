@@ -33,6 +33,20 @@ def test_every_need_is_an_edge():
     assert drawn == {(need, node.id) for node in plan.nodes for need in node.needs}
 
 
+def test_scripts_that_are_fetched_are_an_edge():
+    drawn = {(edge.source, edge.target, edge.ports) for edge in edges(llava_next())}
+    assert ("examples", "convert", ("examples",)) in drawn
+    assert '  examples -->|"examples"| convert' in to_mermaid(llava_next())
+
+
+def test_a_skipped_stage_hangs_on_the_stage_of_a_place_below_it():
+    plan = make_plan(recipe("phi4_multimodal", until="download"), HOST)
+    drawn = {(edge.source, edge.target): edge for edge in edges(plan)}
+    assert drawn["build_vision", "assemble"].dashed
+    assert drawn["build_vision", "assemble"].ports == ("vision", "audio")
+    assert {edge.source for edge in edges(plan)} <= {node.id for node in plan.nodes}
+
+
 def test_words_of_the_languages_are_no_names(tmp_path):
     plan = world(
         tmp_path, ("end", "true"), ("a b", "true", ["end"]), ("a_b", "true", ["end"])

@@ -1,7 +1,11 @@
-"""The script is run by a real bash; its tools are stand-ins that write down what they were told."""
+"""The script is run by a real bash; its tools are stand-ins that write down what they were told.
+
+Scripts for TensorRT-LLM that build engines are run in ``test_export_container``.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -45,9 +49,17 @@ if os.environ.get("FAIL") and os.environ["FAIL"] in " ".join(words):
     sys.exit(7)
 for directory in out:
     Path(directory).mkdir(parents=True, exist_ok=True)
-    for name in ("llm", "vision", "config.json", "model.onnx", "result.json"):
+    for name in {made!r}:
         Path(directory, name).write_text("made")
+if "--output_timing_cache" in words:
+    Path(words[-1]).write_text("timings")
 """
+
+
+MADE = (
+    *("llm", "vision", "config.json", "model.onnx", "result.json"),
+    *("model.engine", "image_newlines.safetensors", "rank0.engine", "rank1.engine"),
+)
 
 
 def tools(folder: Path) -> dict[str, str]:
@@ -55,7 +67,7 @@ def tools(folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True)
     for name in ("python3", "trtllm-build", "mpirun"):
         path = folder / name
-        path.write_text(TOOL.format(python=sys.executable))
+        path.write_text(TOOL.format(python=sys.executable, made=MADE))
         path.chmod(0o755)
     return {
         **{k: v for k, v in os.environ.items() if k not in ("OUT", "PYTHON", "EXAMPLES")},
@@ -77,13 +89,17 @@ def calls(env: dict[str, str]) -> list[dict]:
 
 def wanted(plan: Plan, out: Path) -> list[list[str]]:
     """Return the argument vectors as mmtrt's own executor renders them."""
+    is_plain = plan.choice.backend.name == "trtllm"
     places = {node.id: out / node.id / node.stage.model_name for node in plan.active()}
-    return [
-        Layout(
-            places[node.id], {port: places[f] for port, f in node.feeds.items()}, "python3"
-        ).argv(node.command)
-        for node in plan.active()
-    ]
+    rows = []
+    for node in plan.active():
+        inputs = {port: places[f] for port, f in node.feeds.items()}
+        layout = Layout(places[node.id], inputs, "python3", out / ".side")
+        if node.command.tools or not is_plain:
+            rows.append(layout.argv(node.command))
+    if is_plain and os.geteuid() == 0:
+        rows[-1].insert(3, "--allow-run-as-root")
+    return rows
 
 
 def heard(env: dict[str, str]) -> list[list[str]]:
@@ -109,7 +125,14 @@ def plans(folder: Path) -> dict[str, Plan]:
             HOST,
         ),
         "trtllm": make_plan(
-            recipe("llava_next", tp=2, model__path=str(model), run__prompt=HOSTILE), HOST
+            recipe(
+                "llava_next",
+                tp=2,
+                model__path=str(model),
+                run__prompt=HOSTILE,
+                trtllm__examples_dir=str(folder / "it's examples"),
+            ),
+            HOST,
         ),
     }
 
@@ -140,17 +163,25 @@ def test_every_stage_works_in_an_empty_directory_of_its_own(tmp_path):
 
 def test_only_stages_that_need_the_network_may_use_it(tmp_path):
     env = tools(tmp_path / "tools") | {"OUT": str(tmp_path / "out")}
-    plan = make_plan(recipe("llava_next"), HOST)
-    assert bash(to_sh(plan), env, tmp_path).returncode == 0
+    assert bash(to_sh(plans(tmp_path)["trtllm"]), env, tmp_path).returncode == 0
     offline = {Path(row["cwd"]).parent.name: row["env"]["HF_HUB_OFFLINE"] for row in calls(env)}
-    assert offline == {
-        "download": None,
-        "convert": "1",
-        "build_vision": "1",
-        "build_llm": "1",
-        "assemble": "1",
-        "run": None,
-    }
+    assert offline == {"convert": "1", "build_vision": "1", "build_llm": "1", "run": None}
+
+
+def test_example_scripts_find_what_lies_beside_them(tmp_path):
+    """With PYTHONSAFEPATH, ``from utils import ...`` of run.py would fail."""
+    env = tools(tmp_path / "tools") | {"OUT": str(tmp_path / "out")}
+    assert bash(to_sh(plans(tmp_path)["trtllm"]), env, tmp_path).returncode == 0
+    assert {row["env"]["PYTHONSAFEPATH"] for row in calls(env)} == {None}
+
+
+def test_the_timing_cache_is_kept_beside_the_stages(tmp_path):
+    env = tools(tmp_path / "tools") | {"OUT": str(tmp_path / "out")}
+    assert bash(to_sh(plans(tmp_path)["trtllm"]), env, tmp_path).returncode == 0
+    (kept,) = (tmp_path / "out/.side").rglob("*.cache")
+    assert kept.read_text() == "timings"
+    build = next(row["argv"] for row in calls(env) if row["argv"][0].endswith("trtllm-build"))
+    assert str(kept) in build
 
 
 def test_a_second_run_does_nothing(tmp_path):
@@ -171,9 +202,10 @@ def test_a_failure_stops_and_the_next_run_goes_on_from_there(tmp_path):
     assert sorted(path.parent.name for path in tmp_path.glob("out/*/.done")) == [
         *("convert", "download", "quantize"),
     ]
-    (tmp_path / "out/build_vision/a model's $dir/rubbish").write_text("of the failure")
+    (output,) = (tmp_path / "out/build_vision").glob("[!.]*")
+    (output / "rubbish").write_text("of the failure")
     assert bash(script, env, tmp_path).returncode == 0
-    assert not (tmp_path / "out/build_vision/a model's $dir/rubbish").exists()
+    assert not (output / "rubbish").exists()
     modules = [row["argv"][2].rpartition(".")[2] for row in calls(env)]
     assert modules == [
         *("download", "convert", "quantize", "build_vision"),
@@ -184,7 +216,7 @@ def test_a_failure_stops_and_the_next_run_goes_on_from_there(tmp_path):
 def test_a_stage_that_leaves_an_output_out_is_not_done(tmp_path):
     env = tools(tmp_path / "tools") | {"OUT": str(tmp_path / "out")}
     tool = Path(tmp_path / "tools/python3")
-    tool.write_text(tool.read_text().replace('"model.onnx", ', ""))
+    tool.write_text(tool.read_text().replace("'model.onnx', ", ""))
     done = bash(to_sh(plans(tmp_path)["native"]), env, tmp_path)
     assert done.returncode == 1
     assert re.search(r"^stage build_vision did not write .*/model\.onnx$", done.stderr, re.M)
@@ -215,13 +247,23 @@ def test_odd_stage_names_make_sound_scripts(tmp_path):
 
 
 def test_a_line_break_in_an_override_does_not_leave_its_comment(tmp_path):
-    import dataclasses
-
-    plan = make_plan(recipe("llava_next"), HOST)
+    plan = plans(tmp_path)["trtllm"]
     odd = dataclasses.replace(plan.recipe, overrides=("run.prompt=a\nexit 9\r\u2028exit 9",))
     plan = dataclasses.replace(plan, recipe=odd)
     env = tools(tmp_path / "tools") | {"OUT": str(tmp_path / "out")}
     assert bash(to_sh(plan), env, tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_mpirun_may_run_as_root_only_if_it_must(tmp_path, user):
+    plan = plans(tmp_path)["trtllm"]
+    env = tools(tmp_path / "tools") | {"OUT": str(tmp_path / "out")}
+    (tmp_path / "tools/id").write_text(f"#!/bin/sh\necho {user}\n")
+    (tmp_path / "tools/id").chmod(0o755)
+    assert bash(to_sh(plan), env, tmp_path).returncode == 0
+    (run,) = (row for row in heard(env) if row[0] == "mpirun")
+    assert ("--allow-run-as-root" in run) == (user == 0)
+    assert run[:3] == ["mpirun", "-n", "2"]
 
 
 def test_the_same_plan_gives_the_same_script(tmp_path):
@@ -240,4 +282,4 @@ def test_the_recorded_script_runs(tmp_path):
     assert "stage llm did not write" in done.stderr
     download, llm = calls(env)
     assert download["env"]["HF_HUB_OFFLINE"] is None
-    assert llm["argv"][4] == "/ex/llama/build.py"
+    assert llm["argv"][-5] == "/ex/llama/build.py"

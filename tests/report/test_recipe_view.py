@@ -48,15 +48,22 @@ def test_a_recipe_of_the_users_is_launched_from_its_directory(tmp_path):
 
 def test_stages_are_as_deep_as_what_must_come_before():
     file, _ = read_file(LLAVA)
-    depths = [(line.id, line.depth) for line in stage_lines(file)]
+    depths = [(line.id, line.depth) for line in stage_lines(file.stages)]
     assert depths == [
         *[("download", 0), ("convert", 1), ("quantize", 2), ("build_vision", 2)],
-        *[("build_llm", 3), ("assemble", 4), ("run", 5)],
+        *[("build_llm", 3), ("assemble", 4), ("run", 5), ("eval", 5)],
     ]
+
+
+def test_a_place_below_an_output_counts_as_its_stage():
+    file, _ = read_file(RECIPES / "recipe/vila.yaml")
+    lines = {line.id: line for line in stage_lines(file.stages)}
+    assert lines["convert"].needs["model"] == "hf_models/vila1.5-3b"
+    assert lines["convert"].depth == lines["hf_models"].depth + 1 == 2
 
 
 def test_a_circle_of_stages_is_shown_all_the_same():
     file, _ = read_file(LLAVA)
     file.stages["download"].needs["x"] = "run"
     file.stages["convert"].needs["y"] = "nowhere"
-    assert {line.id for line in stage_lines(file)} == set(file.stages)
+    assert {line.id for line in stage_lines(file.stages)} == set(file.stages)

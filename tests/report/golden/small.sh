@@ -2,21 +2,29 @@
 # llava tiny as plain commands: shell 1
 # mmtrt VERSION: mmtrt export recipe=llava 'run.prompt=two lines' --format sh
 #
-# Each block is one stage; it writes to $OUT/<stage>/<model name>. A stage that has a
-# .done marker is skipped: remove the marker to run it again. These may be set from
-# outside: OUT, and PYTHON, an interpreter that has mmtrt and the toolchain.
+# Each block is one stage; it writes to $OUT/<stage>/<model name>. A stage that has a .done
+# marker is skipped: remove the marker, and those of the stages that read from it, to run
+# it again. These may be set from outside:
+#
+#   OUT       where everything goes
+#   PYTHON    interpreter that has mmtrt and its toolchain
+#   EXAMPLES  TensorRT-LLM's directory examples, of that version
 set -euo pipefail
 
 OUT=${OUT:-outputs/llava-tiny}
 PYTHON=${PYTHON:-python3}
-EXAMPLES=${EXAMPLES:-'/opt/the examples'}
 
+unset CDPATH
 mkdir -p -- "$OUT"
-OUT=$(CDPATH= cd -- "$OUT" && pwd)
+OUT=$(cd -- "$OUT" && pwd)
 case $PYTHON in
-  */*) PYTHON=$(CDPATH= cd -- "$(dirname -- "$PYTHON")" && pwd)/${PYTHON##*/} ;;
+  */*) PYTHON=$(cd -- "$(dirname -- "$PYTHON")" && pwd)/${PYTHON##*/} ;;
 esac
-export PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1
+export PYTHONUNBUFFERED=1
+
+# mpirun refuses to run as root unless it is told to
+AS_ROOT=()
+if [ "$(id -u)" = 0 ]; then AS_ROOT=(--allow-run-as-root); fi
 
 # What each stage writes
 DOWNLOAD_DIR="$OUT"/'download/a model'"'"'s name'
@@ -24,13 +32,17 @@ LLM_DIR="$OUT"/'llm/a model'"'"'s name'
 RUN_DIR="$OUT"/'run/a model'"'"'s name'
 A_B_C_DIR="$OUT"/'a_b_c/a model'"'"'s name'
 
+# TensorRT-LLM's example scripts
+EXAMPLES=${EXAMPLES:-'/opt/the examples'}
+case $EXAMPLES in /*) ;; *) EXAMPLES=$PWD/$EXAMPLES ;; esac
+
 # Your own files
 RUN_IMAGE0='/my/red $1.png'
 
-start() {  # STAGE DIR: make an empty output directory and an empty working directory
+start() {  # STAGE [DIR]: make an empty working directory, and an empty output directory
   echo "== $1" >&2
-  rm -rf -- "$2" "$OUT/$1/.work"
-  mkdir -p -- "$2" "$OUT/$1/.work"
+  rm -rf -- "$OUT/$1/.work" ${2:+"$2"}
+  mkdir -p -- "$OUT/$1/.work" ${2:+"$2"}
 }
 
 finish() {  # STAGE PATH...: mark a stage as done if everything is there that it must write
@@ -47,7 +59,7 @@ finish() {  # STAGE PATH...: mark a stage as done if everything is there that it
 }
 
 # download: fetch a model from a hub at a pinned revision, or link a local directory
-#   reads nothing; needs network
+#   needs network
 if [ ! -e "$OUT/download/.done" ]; then
   start download "$DOWNLOAD_DIR"
   (
@@ -67,9 +79,7 @@ if [ ! -e "$OUT/llm/.done" ]; then
   start llm "$LLM_DIR"
   (
     cd -- "$OUT/llm/.work"
-    export TLLM_MODE='a b'
-    export HF_HUB_OFFLINE=1
-    mpirun -n 2 "$PYTHON" "$EXAMPLES/llama/build.py" \
+    TLLM_MODE='a b' HF_HUB_OFFLINE=1 mpirun -n 2 "${AS_ROOT[@]}" "$PYTHON" "$EXAMPLES/llama/build.py" \
       --checkpoint "$DOWNLOAD_DIR/llm" \
       --output "$LLM_DIR/engines"
   )
@@ -82,8 +92,7 @@ if [ ! -e "$OUT/run/.done" ]; then
   start run "$RUN_DIR"
   (
     cd -- "$RUN_DIR"
-    export HF_HUB_OFFLINE=1
-    "$PYTHON" -m ask \
+    HF_HUB_OFFLINE=1 "$PYTHON" -m ask \
       --engine="$LLM_DIR" "$DOWNLOAD_DIR"/'it'"'"'s a file' image="$RUN_IMAGE0" \
       '--input-text=say "it'"'"'s"
 $HOME `x` \' \
@@ -93,13 +102,11 @@ $HOME `x` \' \
 fi
 
 # a/b c (odd): a plan made by hand, with one of everything that a command can hold; no recipe changes it
-#   reads nothing
 if [ ! -e "$OUT/a_b_c/.done" ]; then
   start a_b_c "$A_B_C_DIR"
   (
     cd -- "$OUT/a_b_c/.work"
-    export HF_HUB_OFFLINE=1
-    true
+    HF_HUB_OFFLINE=1 true
   )
   finish a_b_c
 fi
