@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all kill-test bench docs lint format type imports golden check clean
+.PHONY: help setup demo test test-rtx test-all kill-test bench docs lint format type imports golden check clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -19,6 +19,12 @@ $(VENV)/.dev: $(VENV)/.native
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[native,dev]'
 	@touch $@
 
+$(VENV)-rtx/.dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-rtx
+	$(VENV)-rtx/bin/python -m pip install -q -U pip
+	$(VENV)-rtx/bin/python -m pip install -q -c constraints.txt -e '.[native,dev,tensorrt-rtx]'
+	@touch $@
+
 setup: $(VENV)/.dev ## make .venv with everything that tests and tools need
 
 demo: $(VENV)/.native ## build the tiny LLaVA and ask it about a picture, twice
@@ -28,6 +34,9 @@ demo: $(VENV)/.native ## build the tiny LLaVA and ask it about a picture, twice
 
 test: $(VENV)/.dev ## run the tests (minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-rtx: $(VENV)-rtx/.dev ## compile plans with TensorRT-RTX, in a venv of its own; needs no GPU
+	$(VENV)-rtx/bin/python -m pytest tests/native_tensorrt
 
 test-all: $(VENV)/.dev ## run the slow tests too
 	$(BIN)/python -m pytest -m 'not network and not gpu'

@@ -8,7 +8,17 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import cached, composing, first_run, hashing, machine, micro, overhead, startup
+from benchmarks import (
+    cached,
+    check,
+    composing,
+    first_run,
+    hashing,
+    machine,
+    micro,
+    overhead,
+    startup,
+)
 from benchmarks.bench import ROOT, Bench
 from benchmarks.markdown import put_between, require_portable, to_markdown
 from benchmarks.peers import DEFAULT, Peers, ensure
@@ -24,6 +34,7 @@ SECTIONS: dict[str, Callable[[Bench], Section]] = {
     "hashing": hashing.measure,
     "first_run": first_run.measure,
     "composing": composing.measure,
+    "check": check.measure,
     "micro": micro.measure,
 }
 

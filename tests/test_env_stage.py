@@ -70,6 +70,9 @@ def box(tmp_path: Path) -> Path:
     host(tmp_path)
     (tmp_path / "examples/models/core/llama/convert_checkpoint.py").write_text(SCRIPT)
     (tmp_path / "otter-llava/config.json").write_text('{"model_type": "llava"}')
+    # A safetensors file without tensors.
+    empty = (2).to_bytes(8, "little") + b"{}"
+    (tmp_path / "otter-llava/model.safetensors").write_bytes(empty)
     recipe = OTTER.replace(
         "  convert: {kind: convert, needs: {model: download}}\n",
         "  env: {kind: env, requirements: ['herring==2.0']}\n"

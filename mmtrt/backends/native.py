@@ -1,16 +1,20 @@
-"""mmtrt's own toolchain: torch.export lowered to ONNX Runtime, on a CPU."""
+"""mmtrt's own toolchain: torch.export lowered to ONNX Runtime, on a CPU, or to TensorRT plans."""
 
 from __future__ import annotations
 
 from mmtrt.backends import neutral
 from mmtrt.backends.base import Command, In, Local, Out, Pair, Python, Resources, Skip, Word
+from mmtrt.backends.needs import Needs
+from mmtrt.backends.plan_engines import FORMATS as PLAN_FORMATS
+from mmtrt.backends.plan_engines import PLAN_ENGINES, PlanTarget, plan_target
+from mmtrt.config.recipe import Recipe
 from mmtrt.errors import PlanError
 from mmtrt.host import HostInfo
 from mmtrt.stages import BuildLlm, BuildVision, Convert, Env, Eval, Quantize, Run, Stage
 
 FORMATS = ("none", "int8_wo", "int4_wo")
 """Number formats that :mod:`mmtrt.native.quantize` writes."""
-ENGINES = ("onnxruntime",)
+ENGINES = ("onnxruntime", *PLAN_ENGINES)
 DEFAULT_BLOCK_SIZE = 32
 """Weights per scale (*measured*: smallest error and fastest decode of 32 and 128 on a CPU)."""
 
@@ -21,16 +25,28 @@ class Native:
     """Lower stages to ``python -m mmtrt.native.<stage>``."""
 
     name = "native"
-    formats = FORMATS
+    formats: tuple[str, ...] = FORMATS
     max_ranks = 1
     install_hint = "pip install 'mmtrt[native]'"
 
-    def __init__(self, host: HostInfo) -> None:
+    def __init__(self, recipe: Recipe, host: HostInfo) -> None:
         """Remember the host, whose package versions enter the keys."""
-        self._host = host
+        self._recipe, self._host = recipe, host
+        self._plans: PlanTarget | None = None
+        self._needs = Needs(recipe, native=True)
 
     def engine(self, asked: str) -> str:
-        """Return ``onnxruntime``, the one format of this toolchain today."""
+        """Return the engine format, ``onnxruntime`` where the user leaves it open.
+
+        Raises:
+            PlanError: ENG102 for a format that this toolchain does not have; ENG104 or ENG105 for a
+                plan whose GPU is not known or not supported.
+        """
+        if asked in PLAN_ENGINES:
+            self._plans = plan_target(asked, self._recipe, self._host)
+            self.formats = PLAN_FORMATS
+            self.install_hint = self._plans.engine.install_hint
+            return asked
         if asked in ("auto", *ENGINES):
             return "onnxruntime"
         raise PlanError(
@@ -45,6 +61,8 @@ class Native:
 
     def toolchain(self) -> dict[str, str]:
         """Return the runtime's name and version."""
+        if self._plans is not None:
+            return {"name": "native", "version": self._plans.title}
         version = self._host.version("onnxruntime") or "not installed"
         return {"name": "native", "version": f"onnxruntime {version}"}
 
@@ -54,8 +72,8 @@ class Native:
         return found | ({"python": self._host.python} if "python" in found else {})
 
     def gpu_class(self) -> dict[str, str | int] | None:
-        """Return ``None``: ONNX graphs run on any CPU."""
-        return None
+        """Return what a plan is tied to; ``None`` for ONNX graphs, which run on any CPU."""
+        return None if self._plans is None else self._plans.gpu_class
 
     def lower(self, stage: Stage) -> Command | Skip:
         """Return the command of a stage.
@@ -63,7 +81,7 @@ class Native:
         Raises:
             PlanError: ENG101 for a kind that this toolchain does not have.
         """
-        return neutral.lower(
+        command = neutral.lower(
             stage,
             self.name,
             {
@@ -76,14 +94,18 @@ class Native:
                 Eval: self._eval,
             },
         )
+        if self._plans is not None:
+            command = self._plans.lowered(command, stage)
+        return self._needs.of(command, stage)
 
     def _convert(self, stage: Convert) -> Command:
         return Command(
             argv=_module("convert", "--model-dir", In("model"), "--output-dir", Out())
             + ("--dtype", stage.dtype),
-            outputs={"llm": "llm", "vision": "vision"},
+            # A model that reads and writes apart says so in the recipe: encoder/ and decoder/.
+            outputs={path: path for path in ("vision", *(stage.writes or ("llm",)))},
             ignores=frozenset({"weight_only"}),
-            tools=("safetensors",),
+            tools=("safetensors", "transformers"),
         )
 
     def _quantize(self, stage: Quantize) -> Command | Skip:
@@ -115,14 +137,16 @@ class Native:
             ("--max-seq-len", stage.max_seq_len),
             ("--max-num-tokens", stage.max_num_tokens),
             ("--max-multimodal-len", stage.max_multimodal_len),
+            ("--max-encoder-input-len", stage.max_encoder_input_len),
         ):
-            if value is not None:
+            if value:
                 words += [flag, str(value)]
+        # The recipe names the component itself where there is more than one.
+        place = "llm" if stage.part == "decoder_only" else ""
         return Command(
-            argv=_module("build_llm", "--checkpoint-dir", In("checkpoint", "llm"))
+            argv=_module("build_llm", "--checkpoint-dir", In("checkpoint", place))
             + ("--output-dir", Out(), "--engine", stage.engine, *words),
             outputs={"config": "config.json", "engine": "model.onnx"},
-            ignores=frozenset({"max_encoder_input_len"}),
             tools=EXPORT_TOOLS,
         )
 
@@ -136,6 +160,23 @@ class Native:
         )
 
     def _run(self, stage: Run) -> Command:
+        for name, value in (("video", stage.video), ("audio", stage.audio)):
+            if value is not None:
+                raise PlanError(
+                    f"backend {self.name} cannot take run.{name}",
+                    code="ENG101",
+                    at=self._recipe.where(("run", name)),
+                    why="its engines are built for pictures and text",
+                    fix=f"leave run.{name} out, or use backend=trtllm",
+                )
+        if "engine" not in stage.needs:
+            raise PlanError(
+                f"variant {self._recipe.variant_name} builds no engine that backend {self.name} "
+                "could run",
+                code="ENG101",
+                why="its stages are those of workflow=pytorch",
+                fix="use backend=trtllm",
+            )
         words: list[Word] = []
         # One word each: a prompt may begin with a dash.
         words += [
@@ -155,7 +196,7 @@ class Native:
             outputs={"result": "result.json"},
             resources=Resources(),
             ignores=frozenset({"session", "check_accuracy", *_RUNTIME}),
-            tools=("onnxruntime", "tokenizers", "pillow", "numpy"),
+            tools=("onnxruntime", "tokenizers", "pillow", "numpy", "torch", "transformers"),
         )
 
 

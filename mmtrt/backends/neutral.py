@@ -79,6 +79,14 @@ def lower(
 
 
 def _download(stage: Download) -> Command:
+    if stage.generate is not None:
+        return Command(
+            argv=(
+                *(Python(), "-m", "mmtrt.native.make_tiny", "--output-dir", Out()),
+                *("--family", stage.generate, "--seed", str(stage.seed)),
+            ),
+            tools=("torch", "transformers", "tokenizers"),
+        )
     argv: list[Word] = [Python(), "-m", "mmtrt.tasks.download", "--output-dir", Out()]
     if stage.local_dir is not None:
         argv += ["--local-dir", Local("model", stage.local_dir)]

@@ -26,6 +26,7 @@ from mmtrt.backends.base import (
     Unkeyed,
     Word,
 )
+from mmtrt.backends.needs import Needs
 from mmtrt.backends.versions import is_within
 from mmtrt.config.recipe import Recipe
 from mmtrt.errors import PlanError
@@ -90,6 +91,7 @@ class Trtllm:
     def __init__(self, recipe: Recipe, host: HostInfo) -> None:
         """Take the script locations and the target from the recipe."""
         self._recipe, self._host = recipe, host
+        self._needs = Needs(recipe)
         self._version = recipe.settings.trtllm.version
         given = recipe.settings.trtllm.examples_dir
         # Whole, since every stage has a working directory of its own.
@@ -166,7 +168,7 @@ class Trtllm:
             Eval: self._eval,
             Serve: self._serve,
         }
-        return neutral.lower(stage, self.name, own)
+        return self._needs.of(neutral.lower(stage, self.name, own), stage)
 
     def _script(self, stage: Stage, path: str) -> tuple[Word, ...]:
         return (

@@ -8,13 +8,17 @@ from mmtrt.cli.arguments import parse
 from mmtrt.cli.session import open_session
 from mmtrt.errors import UsageError
 from mmtrt.report.findings import to_github, to_sarif
-from mmtrt.rules.check import find
+from mmtrt.rules.check import find_all
 
 USAGE = """\
 mmtrt check OVERRIDES... [--json | --format text|json|github|sarif] [-cd DIR]
 
 Show what is wrong with a recipe and these overrides, worst first, before anything is built.
 Exit 2 if there is an error; warnings do not fail.
+
+A comment silences a finding that points to its line, or to the line below it; a reason is due:
+
+  max_seq_len: 8192   # mmtrt: ignore[SIZ105] rope scaling is on
 
   mmtrt check recipe=llava max_batch_size=4 max_multimodal_len=576
 """
@@ -30,12 +34,17 @@ def main(args: list[str]) -> int:
         raise UsageError(
             f"mmtrt check: no format {form!r}", code="CFG002", fix="--format text|json|github|sarif"
         )
-    findings = find(open_session("check", arguments).plan)
+    found = find_all(open_session("check", arguments).plan)
+    findings, silenced = found.open, found.silenced
     if form == "json":
-        document = {"schema": 1, "findings": [finding.to_json() for finding in findings]}
+        document = {
+            "schema": 1,
+            "findings": [finding.to_json() for finding in findings],
+            "silenced": [each.to_json() for each in silenced],
+        }
         print(json.dumps(document, indent=1, ensure_ascii=False))
     elif form == "sarif":
-        print(json.dumps(to_sarif(findings), indent=1, ensure_ascii=False))
+        print(json.dumps(to_sarif(findings, silenced), indent=1, ensure_ascii=False))
     elif form == "github":
         print(to_github(findings))
     else:
@@ -43,5 +52,6 @@ def main(args: list[str]) -> int:
             print(finding.render())
         errors = sum(finding.severity == "error" for finding in findings)
         others = len(findings) - errors
-        print(f"{errors} error{'s' * (errors != 1)}, {others} warning{'s' * (others != 1)}")
+        count = f"{errors} error{'s' * (errors != 1)}, {others} warning{'s' * (others != 1)}"
+        print(f"{count}, {len(silenced)} silenced" if silenced else count)
     return 2 if any(finding.severity == "error" for finding in findings) else 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mmtrt.config import schema, typed
+from mmtrt.config.hf_facts import LocalFacts, refine
 from mmtrt.errors import RecipeError
 from mmtrt.sizing.features import (
     Flavour,
@@ -33,6 +34,7 @@ class Recipe:
     settings: schema.Settings
     variant_name: str
     variant: schema.Variant
+    """Its facts are those of a local model's own files, where these say something."""
     model_name: str
     """Directory name of the artifacts; TensorRT-LLM scripts look for words in it."""
     dtype: schema.Dtype
@@ -51,6 +53,8 @@ class Recipe:
     where: Where = typed.dotted
     config_dirs: tuple[Path, ...] = ()
     """The user's own configuration directories, whose ``assets/`` may be named too."""
+    local: LocalFacts = dataclasses.field(default_factory=lambda: LocalFacts(schema.ModelFacts()))
+    """What a local model's files had to say."""
 
     @property
     def file(self) -> schema.RecipeFile:
@@ -83,7 +87,7 @@ def resolve(
     Raises:
         RecipeError: CFG110 for an unknown variant, CFG111 for a family without calculator,
             CFG113 for a fact that its calculator lacks, CFG101 to CFG104 for a default of the
-            recipe that does not fit the schema.
+            recipe that does not fit the schema, CFG105 and CFG114 for a local model's files.
     """
     file = settings.recipe
     variant_name = settings.variant or file.default_variant
@@ -96,7 +100,10 @@ def resolve(
             why=f"its variants are {', '.join(file.variants)}",
             fix=f"variant={near[0] if near else file.default_variant}",
         )
-    variant = file.variants[variant_name]
+    stated = file.variants[variant_name]
+    path = settings.model.path or stated.path
+    local = refine(stated.facts, file.family, file.hf_model_type, path, config_dirs)
+    variant = dataclasses.replace(stated, facts=local.facts)
     run = _with_defaults(
         settings.run,
         {
@@ -113,16 +120,17 @@ def resolve(
         variant=variant,
         model_name=_model_name(settings, variant, variant_name),
         dtype=settings.dtype or variant.dtype or file.dtype,
-        workflow=settings.workflow or file.workflow,
+        workflow=settings.workflow or variant.workflow or file.workflow,
         run=run,
         evaluation=evaluation,
         stages=_stages(file, variant),
         quant=_quant(settings),
         sessions=tuple(sessions),
-        sizing=_size(settings, variant, run, where),
+        sizing=_size(settings, variant, run, where, local.because),
         overrides=overrides,
         where=where,
         config_dirs=config_dirs,
+        local=local,
     )
 
 
@@ -157,6 +165,8 @@ def _with_defaults(
     """Fill what the user left at its default from the recipe, then from the variant."""
     merged: dict[str, Any] = {}
     for path, values in defaults.items():
+        if not values:
+            continue
         _, problems = typed.read(type(asked), values, path)
         if problems:
             first = problems[0]
@@ -198,9 +208,13 @@ def _usual_name(settings: schema.Settings, variant: schema.Variant, variant_name
 
 
 def _size(
-    settings: schema.Settings, variant: schema.Variant, run: schema.RunRequest, where: Where
+    settings: schema.Settings,
+    variant: schema.Variant,
+    run: schema.RunRequest,
+    where: Where,
+    whose: str,
 ) -> Sizing:
-    """Size the engines for the workload.
+    """Size the engines for the workload; ``whose`` tells of facts that are not the recipe's.
 
     Raises:
         RecipeError: CFG111 for a family without calculator, CFG113 for a fact that it lacks.
@@ -214,15 +228,18 @@ def _size(
     )
     shape, flavour = _vision_shape(variant.facts), _flavour(settings, variant)
     try:
+        image = _cost(file.family, shape, demand, flavour)
+        if whose:
+            image = dataclasses.replace(image, because=f"{image.because}; {whose}")
         return solve(
             demand,
-            _cost(file.family, shape, demand, flavour),
+            image,
             {**_stated(file.limits), **_drop_none(_stated(variant.limits))},
             _stated(settings),
             prompt_table=variant.prompt_table or file.prompt_table,
             visual_input=variant.visual_input or file.visual_input,
             architecture=variant.architecture or file.architecture,
-            workflow=settings.workflow or file.workflow,
+            workflow=settings.workflow or variant.workflow or file.workflow,
             audio=audio_features(file.family, demand.audio_seconds),
             usual=_prompt_tokens(file.family, shape, usual, flavour),
         )
@@ -275,7 +292,7 @@ def _demand(
 def _flavour(settings: schema.Settings, variant: schema.Variant) -> Flavour:
     """Return whose arithmetic counts: only TensorRT-LLM's engines are fed by its own runner."""
     backend = settings.backend.name
-    workflow = settings.workflow or settings.recipe.workflow
+    workflow = settings.workflow or variant.workflow or settings.recipe.workflow
     chosen = variant.backend if backend == "auto" else backend
     return "hf" if chosen == "native" or workflow == "pytorch" else "trtllm"
 

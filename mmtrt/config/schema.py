@@ -52,6 +52,15 @@ VisualInput = Literal["prompt_table", "cross_attention"]
 Architecture = Literal["decoder", "encoder_decoder"]
 """Of the language model."""
 
+PictureInput = Literal["any", "local", "sample", "refused", "none"]
+"""Pictures that the runner looks at: files and addresses, files alone, its own sample whatever is
+named; or it fails with any that is named; or it has no use for one."""
+Pairing = Literal["one", "first", "pairs", "marks", "lists"]
+"""Which prompts and pictures belong together. ``one``: the first prompt and the only picture.
+``first``: the first of each. ``pairs``: as many prompts as requests, and as many pictures or a
+single one. ``marks``: the same without the exception, but a lone prompt takes as many pictures as
+it has marks. ``lists``: item i of each for request i; what is left over is dropped."""
+
 Flag = bool | int | float | str | list[str] | None
 """Value of a tool's flag: ``true`` for a bare flag, a list for several words, ``null`` for none.
 
@@ -265,6 +274,15 @@ class StageSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Generate:
+    """A checkpoint that is made instead of fetched: random weights, real tokenizer and processor."""
+
+    model: str | None = None
+    """Which one, as :mod:`mmtrt.native.make_tiny` calls it; the recipe's family where ``None``."""
+    seed: Amount = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Variant:
     """One checkpoint of a recipe."""
 
@@ -273,6 +291,8 @@ class Variant:
     """Commit hash, quoted: unquoted, YAML may read it as a number."""
     path: str | None = None
     """Local directory, or ``asset://name`` for a model that ships with mmtrt."""
+    generate: Generate | None = None
+    """Make the checkpoint on this machine."""
     model_name: str | None = None
     """Directory name of the artifacts; the repository's name where ``None``."""
     name_words: list[str] | None = None
@@ -286,6 +306,8 @@ class Variant:
     prompt_table: PromptTable | None = None
     visual_input: VisualInput | None = None
     architecture: Architecture | None = None
+    workflow: Workflow | None = None
+    """The recipe's where ``None``, here and for the three above."""
     limits: LimitChoices = field(default_factory=LimitChoices)
     workload: Workload = field(default_factory=Workload)
     run: dict[str, Any] = field(default_factory=dict)
@@ -294,6 +316,8 @@ class Variant:
     """Sessions of this checkpoint; the recipe's where ``None``."""
     backend: BackendName | None = None
     """The backend that ``backend=auto`` must take for this checkpoint."""
+    max_pp: Count | None = None
+    """Most pipeline stages that its conversion writes; the recipe's where ``None``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,6 +333,47 @@ class QuantOptions:
     calib_dataset: str | None = None
     flags: dict[str, dict[str, Flag]] = field(default_factory=dict)
     """Stage id -> flags that differ from the unquantized ones; ``null`` takes one away."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunnerFacts:
+    """What TensorRT-LLM's runner makes of a request to this family; rules read it, nothing else.
+
+    ``None``: not known, so nothing is checked. Source: TensorRT-LLM 1.2, ``load_test_data`` and
+    ``setup_inputs`` of ``MultimodalModelRunner``, ``eval.py``, and the multimodal README.
+    """
+
+    image: PictureInput = "any"
+    pairing: Pairing | None = None
+    video: Literal["none", "optional", "required"] | None = None
+    max_video_frames: Count | None = None
+    """Frames of one video up to which the README goes."""
+    audio: Literal["none", "required"] | None = None
+    max_batch_size: Count | None = None
+    """Requests at once that the runner manages, whatever the engines do."""
+    looks_once: bool = False
+    """Whether the batch shares one picture, which passes the vision engine once."""
+    torch_encoder: bool = False
+    """Whether PyTorch runs the encoders, in GPU memory that the KV cache must leave."""
+    checks_named_pictures: bool = True
+    """Whether ``run.check_accuracy`` works beside pictures that are named."""
+    evaluates: list[Literal["trtllm", "hf"]] = field(default_factory=lambda: ["trtllm", "hf"])
+    """What ``eval.py`` can ask: the engines, the original model."""
+    attention_backend: str | None = None
+    """The one attention backend of the PyTorch workflow that masks as the family needs."""
+    chunked_prefill: bool = True
+    """Whether the PyTorch workflow may cut prompts into chunks."""
+    block_reuse: bool = True
+    """Whether the PyTorch workflow may reuse blocks of the KV cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DtypeSupport:
+    """Number formats of a family where upstream names them; rules read it, nothing else."""
+
+    supported: list[Dtype]
+    others: Literal["refused", "undocumented"] = "undocumented"
+    """What becomes of another one: ``refused`` if upstream says that it does not work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -348,8 +413,17 @@ class RecipeFile:
     sessions: list[SessionName]
     """Values of ``session`` that ``run.py`` serves; empty where it ignores the flag."""
     backends: list[BackendName]
+    runner: RunnerFacts = field(default_factory=RunnerFacts)
     workflow: Workflow = "engine"
     dtype: Dtype
+    dtypes: DtypeSupport | None = None
+    """``None``: any."""
+    max_pp: Count | None = None
+    """Most pipeline stages that the conversion writes; any number where ``None``."""
+    calibrates_on: Literal["text", "pictures"] = "text"
+    """What ``quantize.py`` feeds to the model's processor."""
+    config_values: dict[str, list[str]] = field(default_factory=dict)
+    """Dotted key of a checkpoint's ``config.json`` -> the values that ``run.py`` knows."""
     prompt_table: PromptTable = "features"
     visual_input: VisualInput = "prompt_table"
     architecture: Architecture = "decoder"

@@ -107,6 +107,10 @@ def _download(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, An
         key = source.key or f"recipe.sources.{spec.source}.repo_id"
         if repo_id is not None:
             common["model_name"] = repo_id.rsplit("/", 1)[-1]
+    made = variant.generate if spec.source == "model" and not model.path else None
+    if made is not None:
+        name = made.model or recipe.file.family
+        return Download(**common, generate=name, seed=made.seed)
     if path is None and repo_id is None:
         raise RecipeError(
             f"recipe {recipe.name} needs a {'model' if spec.source == 'model' else spec.source}",

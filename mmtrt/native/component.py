@@ -1,7 +1,9 @@
-"""One component of a checkpoint (``llm`` or ``vision``): its directory, its configuration.
+"""One component of a checkpoint: its directory, its configuration.
 
-A component directory holds ``config.json`` and ``rank0.safetensors``; stages after ``convert`` read
-nothing else of the model.
+A model has ``vision`` and ``llm``; one that reads and writes apart has ``encoder`` and ``decoder``
+in the place of ``llm``, or only ``decoder`` where what it reads is the picture. A component
+directory holds ``config.json`` and ``rank0.safetensors``; stages after ``convert`` read nothing else
+of the model.
 """
 
 from __future__ import annotations
@@ -17,17 +19,21 @@ SCHEMA = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "rank0.safetensors"
 
-ComponentName = Literal["llm", "vision"]
+ComponentName = Literal["llm", "encoder", "decoder", "vision"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpecialTokens:
     """Token ids with a meaning; ``None`` or empty where the model names none."""
 
-    image: int
+    image: int | None = None
     bos: int | None = None
     pad: int | None = None
     eos: tuple[int, ...] = ()
+    start: int | None = None
+    """What a decoder writes after; ``None`` where the prompt itself is continued."""
+    forced_eos: int | None = None
+    """The last token of an answer that reaches ``max_new_tokens``."""
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> SpecialTokens:
@@ -61,9 +67,9 @@ class Component:
     hidden_size: int
     """Hidden size of the language model, which is also the width of the visual features."""
     num_visual_features: int
-    """Rows of the prompt table that one image needs."""
+    """Rows of the prompt table that one image needs; 0 where that depends on the image."""
     image_size: tuple[int, int]
-    """Height and width in pixels."""
+    """Height and width in pixels of what the vision engine sees at once; 0 where any will do."""
     special_tokens: SpecialTokens
     tie_word_embeddings: bool
     quantization: Quantization | None = None
@@ -77,19 +83,20 @@ class Component:
         )
 
 
-def read_component(directory: Path, expected: ComponentName) -> Component:
-    """Read a component directory's ``config.json``.
+def read_component(directory: Path, *expected: ComponentName) -> Component:
+    """Read the ``config.json`` of a directory that must hold one of the expected components.
 
     Raises:
         NativeError: ART201 no checkpoint component there; ART202 the other component, or a schema
             that this version does not know.
     """
+    wanted = " or ".join(expected)
     document = read_json(
         directory / CONFIG_FILE,
         code="ART201",
-        what=f"the {expected} component of a checkpoint",
-        fix=f"give --checkpoint-dir the {expected} directory that convert wrote"
-        + (f": {directory / expected}" if (directory / expected).is_dir() else ""),
+        what=f"the {wanted} component of a checkpoint",
+        fix=f"give --checkpoint-dir the {wanted} directory that convert wrote"
+        + "".join(f": {directory / name}" for name in expected if (directory / name).is_dir()),
     )
     if document.get("schema") != SCHEMA or "component" not in document:
         raise NativeError(
@@ -97,9 +104,9 @@ def read_component(directory: Path, expected: ComponentName) -> Component:
             code="ART202",
             fix="write the checkpoint again with mmtrt.native.convert",
         )
-    if document["component"] != expected:
+    if document["component"] not in expected:
         raise NativeError(
-            f"{directory}: holds the {document['component']} component, {expected} is needed",
+            f"{directory}: holds the {document['component']} component, {wanted} is needed",
             code="ART202",
         )
     if not (directory / WEIGHTS_FILE).is_file():

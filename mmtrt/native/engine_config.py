@@ -24,9 +24,10 @@ from mmtrt.native.digests import digests
 from mmtrt.native.errors import NativeError
 from mmtrt.native.json_file import read_json, write_json
 from mmtrt.native.onnx_export import MODEL_FILE, ExportedGraph
+from mmtrt.native.tensorrt_api import PLAN_ENGINES, PLAN_FILE
 
 SCHEMA = 1
-ENGINES = ("onnxruntime",)
+ENGINES = ("onnxruntime", *PLAN_ENGINES)
 _TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "mmtrt")
 
 
@@ -124,9 +125,10 @@ def read_engine_config(directory: Path, expected: ComponentName) -> EngineConfig
     if "files" not in document:
         raise NativeError(f"{directory / CONFIG_FILE}: names no files", code="ART203")
     missing = [name for name in document["files"] if not (directory / name).is_file()]
-    if MODEL_FILE not in document["files"] or missing:
+    graph = PLAN_FILE if document["engine"] in PLAN_ENGINES else MODEL_FILE
+    if graph not in document["files"] or missing:
         raise NativeError(
-            f"{directory / (missing or [MODEL_FILE])[0]}: no such file",
+            f"{directory / (missing or [graph])[0]}: no such file",
             code="ART203",
             fix=f"build the {expected} engine again",
         )

@@ -27,14 +27,15 @@ class StaticKvCache:
         """Take the cache tensors and the positions ``[S]`` that the next ``update`` fills."""
         self.keys = list(keys)
         self.values = list(values)
-        self._positions = positions
+        self.positions = positions
+        """Places ``[S]`` of the new tokens."""
 
     def update(
         self, key: torch.Tensor, value: torch.Tensor, layer: int, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Put ``[B, heads, S, D]`` in its place and return the whole keys and values."""
-        self.keys[layer] = self.keys[layer].index_copy(2, self._positions, key)
-        self.values[layer] = self.values[layer].index_copy(2, self._positions, value)
+        self.keys[layer] = self.keys[layer].index_copy(2, self.positions, key)
+        self.values[layer] = self.values[layer].index_copy(2, self.positions, value)
         return self.keys[layer], self.values[layer]
 
     def get_seq_length(self, *_: Any) -> int:

@@ -11,10 +11,13 @@ from dataclasses import asdict, dataclass
 
 from mmtrt.native.errors import NativeError
 
+START_TOKENS = 1
+"""Tokens that a decoder starts from where the prompt, or the picture, goes to an encoder."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LlmLimits:
-    """Largest request that a language model engine serves."""
+    """Largest request that the engines of a language model serve."""
 
     max_batch_size: int
     """Requests in one call."""
@@ -25,7 +28,9 @@ class LlmLimits:
     max_num_tokens: int
     """Tokens in one call: requests times the longest prompt, since prompts are padded to it."""
     max_multimodal_len: int
-    """Rows of the prompt table for a full batch."""
+    """Rows of the prompt table for a full batch; 0 where there is none."""
+    max_encoder_input_len: int | None = None
+    """Rows that one request attends to across; ``None`` where it attends to none."""
 
     @property
     def visual_features_per_request(self) -> int:
@@ -37,8 +42,8 @@ class LlmLimits:
         return self.max_multimodal_len // self.max_batch_size
 
     def to_json(self) -> dict[str, int]:
-        """Return the limits by name."""
-        return asdict(self)
+        """Return the limits that are stated, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def check_limits(limits: LlmLimits) -> None:
@@ -75,7 +80,11 @@ class RequestSize:
     visual_features: int
     """Rows of the prompt table that the request with the most of them uses."""
     images: int
-    """Images in the one call of the vision engine."""
+    """What counts against the vision engine's batch: images, tiles, or shares of patch rows."""
+    encoder_len: int = 0
+    """Rows that a request attends to across."""
+    start_len: int | None = None
+    """Tokens that a decoder starts from; ``None``: the prompt itself is continued."""
 
 
 def check_request(size: RequestSize, llm: LlmLimits, vision_max_batch_size: int | None) -> None:
@@ -83,11 +92,11 @@ def check_request(size: RequestSize, llm: LlmLimits, vision_max_batch_size: int 
 
     Args:
         size: the request.
-        llm: limits of the language model engine.
+        llm: limits of the language model's engines.
         vision_max_batch_size: images in one call; ``None`` where no vision engine is needed.
 
     Raises:
-        NativeError: RUN201 to RUN206, one for each limit, all of them at once.
+        NativeError: RUN201 to RUN207, one for each limit, all of them at once.
     """
     _raise_all(_excesses(size, llm, vision_max_batch_size))
 
@@ -96,6 +105,7 @@ def _excesses(
     size: RequestSize, llm: LlmLimits, vision_max_batch_size: int | None
 ) -> Iterator[NativeError]:
     rebuild = "build the engine with {}={} or more"
+
     if size.batch > llm.max_batch_size:
         yield NativeError(
             f"the batch has {size.batch} requests, max_batch_size is {llm.max_batch_size}",
@@ -106,6 +116,7 @@ def _excesses(
         yield NativeError(
             f"the call has {size.images} images, vision.max_batch_size is {vision_max_batch_size}",
             code="RUN202",
+            why="a picture that is cut counts once for each of its tiles",
             fix="send fewer images, or " + rebuild.format("vision.max_batch_size", size.images),
         )
     if size.input_len > llm.max_input_len:
@@ -115,13 +126,14 @@ def _excesses(
             why="visual features count as tokens of the prompt",
             fix="shorten the prompt, or " + rebuild.format("max_input_len", size.input_len),
         )
-    total = size.input_len + size.new_tokens
+    first = size.input_len if size.start_len is None else size.start_len
+    total = first + size.new_tokens
     if total > llm.max_seq_len:
         yield NativeError(
-            f"{size.input_len} prompt tokens and {size.new_tokens} new tokens make {total}, "
+            f"{first} prompt tokens and {size.new_tokens} new tokens make {total}, "
             f"max_seq_len is {llm.max_seq_len}",
             code="RUN204",
-            fix=f"ask for at most {max(llm.max_seq_len - size.input_len, 0)} new tokens, or "
+            fix=f"ask for at most {max(llm.max_seq_len - first, 0)} new tokens, or "
             + rebuild.format("max_seq_len", total),
         )
     tokens = size.batch * size.input_len
@@ -141,6 +153,13 @@ def _excesses(
             code="RUN206",
             fix=rebuild.format("max_multimodal_len", size.visual_features * llm.max_batch_size)
             + ", or with a smaller max_batch_size",
+        )
+    if llm.max_encoder_input_len is not None and size.encoder_len > llm.max_encoder_input_len:
+        yield NativeError(
+            f"a request attends to {size.encoder_len} rows, max_encoder_input_len is "
+            f"{llm.max_encoder_input_len}",
+            code="RUN207",
+            fix=rebuild.format("max_encoder_input_len", size.encoder_len),
         )
 
 

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
-from mmtrt.native.clip_images import read_preprocessing
-from mmtrt.native.errors import NativeError
 from mmtrt.native.families import family_of
+from mmtrt.native.frontend import Frontend, Prepared
+from mmtrt.native.generation import Generation, ms_since
 from mmtrt.native.image_file import open_image
-from mmtrt.native.limits import check_request
+from mmtrt.native.limits import START_TOKENS, check_request
 from mmtrt.native.sampling import Sampling
-from mmtrt.native.session import EngineSession, Generation
-from mmtrt.native.tokens import PromptTokenizer
+from mmtrt.native.session import EngineSession
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +24,8 @@ class Answer:
     """As it was asked."""
     full_prompt: str
     """As the model read it, the image placeholder not yet repeated."""
-    image: str | None
-    """File name of its image."""
+    images: tuple[str, ...]
+    """File names of its images."""
     text: str
     token_ids: list[int]
     finish_reason: str
@@ -54,68 +52,34 @@ class MultimodalSession:
         """
         self.engines = EngineSession(engine_dir)
         llm = self.engines.llm
-        self._family = family_of(llm.family)
-        self._model_dir = model_dir
-        self._tokenizer = PromptTokenizer(
-            model_dir,
-            image_token_id=llm.special_tokens.image,
-            placeholder=self._family.image_placeholder,
+        self.frontend: Frontend = family_of(llm.family).frontend(
+            model_dir, llm, self.engines.vision
         )
 
-    def prompts(self, texts: Sequence[str], *, has_image: bool) -> list[str]:
-        """Return the texts as the model was trained to read them.
+    def prompts(self, texts: Sequence[str], *, images: int) -> list[str]:
+        """Return texts that have as many images each, as the model was trained to read them.
 
         Raises:
             NativeError: RUN212, if a text holds more or fewer placeholders than it has images.
         """
-        prompts = [self._family.prompt(text, has_image=has_image) for text in texts]
-        placeholder, wanted = self._family.image_placeholder, int(has_image)
-        for prompt in prompts:
-            count = prompt.count(placeholder)
-            if count != wanted:
-                raise NativeError(
-                    f"a text holds {count} times {placeholder} and has {wanted} images",
-                    code="RUN212",
-                    why="each request has one image, or none at all",
-                    fix=f"write {placeholder} once, or leave it out: it is then put in its place",
-                )
-        return prompts
+        return [self.frontend.prompt(text, images) for text in texts]
 
-    def encode(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of prompts; the i-th image has the i-th block of the prompt table."""
-        llm = self.engines.llm
-        rows = llm.num_visual_features
-        return [
-            self._tokenizer.encode(
-                prompt, rows=rows, vocab_size=llm.vocab_size, first_row=index * rows
-            )
-            for index, prompt in enumerate(prompts)
-        ]
-
-    def pixels(self, images: Sequence[Any]) -> Any:
-        """Return PIL images as the vision engine wants them, float32 ``[N, 3, H, W]``.
+    def prepare(self, prompts: Sequence[str], image_paths: Sequence[Sequence[str]]) -> Prepared:
+        """Read the images and return the batch as tensors.
 
         Raises:
-            NativeError: RUN216, if the preprocessing gives another size than the engine takes.
+            NativeError: RUN21x, if the images cannot be read or the model cannot take them.
         """
-        import numpy as np
-
-        size = self.engines.vision.image_size
-        planes = read_preprocessing(self._model_dir)(images)
-        for plane in planes:
-            if plane.shape[1:] != size:
-                raise NativeError(
-                    f"the preprocessing gives {plane.shape[1]}x{plane.shape[2]} pixels, the vision "
-                    f"engine takes {size[0]}x{size[1]}",
-                    code="RUN216",
-                    fix="give --model-dir the model that the engines were built from",
-                )
-        return np.stack(planes)
+        # The same file may stand for several requests: read it once.
+        opened = {path: open_image(path) for paths in image_paths for path in paths}
+        return self.frontend.prepare(
+            prompts, [[opened[path] for path in paths] for paths in image_paths]
+        )
 
     def answer(
         self,
         texts: Sequence[str],
-        image_paths: Sequence[str] = (),
+        image_paths: Sequence[Sequence[str]] = (),
         *,
         max_new_tokens: int,
         sampling: Sampling | None = None,
@@ -125,7 +89,7 @@ class MultimodalSession:
 
         Args:
             texts: one for each request.
-            image_paths: one for each request, or none at all.
+            image_paths: the images of each request, or nothing at all.
             max_new_tokens: most tokens of an answer.
             sampling: how tokens are chosen; greedy by default.
             keep_logits: keep the logits of every step in the result.
@@ -133,24 +97,32 @@ class MultimodalSession:
         Raises:
             NativeError: RUN2xx, if the request does not fit or its images cannot be read.
         """
-        prompts = self.prompts(texts, has_image=bool(image_paths))
-        ids = self.encode(prompts)
+        paths = [list(each) for each in image_paths] or [[] for _ in texts]
+        prompts = [self.frontend.prompt(*pair) for pair in zip(texts, map(len, paths))]
+        prepared = self.prepare(prompts, paths)
         engines = self.engines
-        size = engines.size_of(ids, new_tokens=max_new_tokens, images=len(image_paths))
-        check_request(size, engines.limits, engines.vision_max_batch_size if image_paths else None)
-
-        table, vision_ms = None, 0.0
-        if image_paths:
-            # The same file may stand for several requests: read it once.
-            opened = {path: open_image(path) for path in image_paths}
-            pixels = self.pixels([opened[path] for path in image_paths])
+        is_apart = engines.llm.component == "decoder"
+        size = engines.size_of(
+            prepared.prompts,
+            new_tokens=max_new_tokens,
+            images=prepared.vision_items,
+            encoder_len=prepared.encoder_len,
+            start_len=START_TOKENS if is_apart else None,
+        )
+        check_request(
+            size, engines.limits, engines.vision_max_batch_size if prepared.pixels else None
+        )
+        features, vision_ms = None, 0.0
+        if prepared.pixels:
             engines.load("vision")
             started = perf_counter()
-            table = engines.encode_images(pixels).reshape(-1, engines.llm.hidden_size)
-            vision_ms = (perf_counter() - started) * 1e3
+            features = engines.encode_images(prepared.pixels, prepared.vision_items)
+            vision_ms = ms_since(started)
+        start = self.frontend.start(prepared, features, engines)
         generation = engines.generate(
-            ids,
-            table,
+            start.prompts,
+            start.table,
+            feed=start.feed,
             max_new_tokens=max_new_tokens,
             sampling=sampling,
             keep_logits=keep_logits,
@@ -160,8 +132,8 @@ class MultimodalSession:
                 Answer(
                     prompt=texts[row],
                     full_prompt=prompt,
-                    image=Path(image_paths[row]).name if image_paths else None,
-                    text=self._tokenizer.decode(generation.token_ids[row]),
+                    images=tuple(Path(path).name for path in paths[row]),
+                    text=self.frontend.decode(generation.token_ids[row]),
                     token_ids=generation.token_ids[row],
                     finish_reason=generation.finish_reasons[row],
                 )

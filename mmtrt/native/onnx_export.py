@@ -88,6 +88,7 @@ def export_onnx(
             verbose=False,
         )
     model = program.model
+    program.rename_axes(_side_names(model, dynamic_shapes))
     if weight_dtype != "float32":
         _narrow_weights(model, weight_dtype)
     _strip(model)
@@ -116,6 +117,32 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels):
             logger.setLevel(level)
+
+
+def _side_names(model: Any, dynamic_shapes: tuple[Any, ...]) -> dict[str, str]:
+    """Return the exporter's name of each open side -> the name that it was given.
+
+    torch 2.13 renames sides itself, but none at all where an argument is an empty list or
+    dictionary: it takes that for an input.
+    """
+    names: dict[str, str] = {}
+    for value, axes in zip(model.graph.inputs, _axes(dynamic_shapes), strict=True):
+        for axis, dim in (axes or {}).items():
+            old, new = str(value.shape[axis]), getattr(dim, "__name__", "")
+            if old.isidentifier() and new.isidentifier() and old != new:
+                names.setdefault(old, new)
+    return names
+
+
+def _axes(shapes: Any) -> Iterator[dict[int, Any] | None]:
+    """Yield what ``dynamic_shapes`` says of each tensor, in the order of the graph's inputs."""
+    if isinstance(shapes, dict) and any(isinstance(key, int) for key in shapes):
+        yield shapes
+    elif isinstance(shapes, (dict, list, tuple)):
+        for each in shapes.values() if isinstance(shapes, dict) else shapes:
+            yield from _axes(each)
+    else:
+        yield None
 
 
 def _spec(value: Any) -> TensorSpec:

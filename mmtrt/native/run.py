@@ -1,7 +1,8 @@
 """Ask the engines one request, or one batch of them, and write the answers to result.json.
 
-N texts and N images pair up; a single one is repeated to the size of the batch. A text that holds
-<image> is used as it is; any other is put into the model's own prompt.
+N texts and N images pair up; a single one is repeated to the size of the batch. With --batch-size
+there may be K images for each request: the first K are the first one's. A text that holds the
+model's image placeholder is used as it is; any other is put into the model's own prompt.
 """
 
 from __future__ import annotations
@@ -45,12 +46,12 @@ def run(
         NativeError: ART203, MDL201 or RUN2xx, if engines, model or request cannot be used.
     """
     read_config(model_dir)
-    texts, image_paths = pair_up(texts, image_paths, batch_size)
-    say(f"answering {len(texts)} requests with {len(image_paths)} images")
+    texts, paths = pair_up(texts, image_paths, batch_size)
+    say(f"answering {len(texts)} requests with {sum(map(len, paths))} images")
     session = MultimodalSession(engine_dir, model_dir)
 
     def answer() -> Answers:
-        return session.answer(texts, image_paths, max_new_tokens=max_new_tokens, sampling=sampling)
+        return session.answer(texts, paths, max_new_tokens=max_new_tokens, sampling=sampling)
 
     answers = answer()
     timings = {**_timings(answers), "load_ms": round(session.engines.load_ms, 3)}
@@ -63,21 +64,22 @@ def run(
     output_dir.mkdir(parents=True, exist_ok=True)
     write_json(output_dir / RESULT_FILE, _result(answers, timings))
     for one in answers.answers:
-        say(f"{one.image or 'no image'}: {one.text}")
+        say(f"{', '.join(one.images) or 'no image'}: {one.text}")
 
 
 def pair_up(
     texts: Sequence[str], image_paths: Sequence[str], batch_size: int | None
-) -> tuple[list[str], list[str]]:
-    """Return as many texts as images; a single one of either is repeated.
+) -> tuple[list[str], list[list[str]]]:
+    """Return the text and the images of each request; a single one of either is repeated.
 
     Raises:
         NativeError: RUN211, if the counts cannot be paired.
     """
     counts = {"--input-text": len(texts), "--image-path": len(image_paths)}
     batch = batch_size or max(counts.values())
+    each = len(image_paths) // batch if batch_size and len(image_paths) % batch == 0 else 1
     for flag, count in counts.items():
-        if count > 1 and count != batch:
+        if count > 1 and count != batch * (each if flag == "--image-path" else 1):
             other = f"--batch-size is {batch}" if batch_size else f"there are {batch} requests"
             raise NativeError(
                 f"{flag} has {count} values, {other}",
@@ -85,8 +87,11 @@ def pair_up(
                 why="texts and images pair up one to one; only a single one is repeated",
                 fix=f"give {flag} once, or {batch} times",
             )
-    repeated = [[*values] * (batch if len(values) == 1 else 1) for values in (texts, image_paths)]
-    return repeated[0], repeated[1]
+    asked = [*texts] * (batch if len(texts) == 1 else 1)
+    if each > 1:
+        return asked, [[*image_paths[i * each : (i + 1) * each]] for i in range(batch)]
+    shown = [*image_paths] * (batch if len(image_paths) == 1 else 1)
+    return asked, [[path] for path in shown] or [[] for _ in asked]
 
 
 def _timings(answers: Answers) -> dict[str, Any]:
@@ -106,7 +111,7 @@ def _result(answers: Answers, timings: dict[str, Any]) -> dict[str, Any]:
             {
                 "prompt": one.prompt,
                 "full_prompt": one.full_prompt,
-                "images": [one.image] if one.image else [],
+                "images": [*one.images],
                 "text": one.text,
                 "token_ids": one.token_ids,
                 "finish_reason": one.finish_reason,

@@ -1,38 +1,26 @@
-"""Run the two engines with ONNX Runtime: images to features, prompts to logits, step by step.
+"""Run the engines with ONNX Runtime: pixels to features, prompts to logits, step by step.
 
-Knows ids, tables and caches; text and image files are ``multimodal_session``'s part.
+Knows ids, tables and caches; texts and image files are ``multimodal_session``'s part, and what a
+family feeds beside ids is its frontend's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from mmtrt.native.engine_config import EngineConfig, read_engine_config
+from mmtrt.native.engine_config import EngineConfig
+from mmtrt.native.engine_set import read_engines
 from mmtrt.native.errors import NativeError
+from mmtrt.native.generation import Generation as Generation
+from mmtrt.native.generation import ms_since, write
 from mmtrt.native.limits import LlmLimits, RequestSize, check_request
-from mmtrt.native.onnx_export import MODEL_FILE
-from mmtrt.native.sampling import Sampler, Sampling
-
-_LOG_ERRORS = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Generation:
-    """What ``EngineSession.generate`` returns."""
-
-    token_ids: list[list[int]]
-    """New tokens of each request, up to and including the one that ended it."""
-    finish_reasons: list[str]
-    """``eos``, or ``length`` where ``max_new_tokens`` came first."""
-    prefill_ms: float
-    decode_ms: list[float]
-    """Wall time of each decode step."""
-    logits: list[Any]
-    """float32 ``[B, V]`` for each step; empty unless asked for."""
+from mmtrt.native.sampling import Sampling
+from mmtrt.native.steps import Feed, Window, plain_feed
+from mmtrt.native.tensorrt_graphs import graphs_of
 
 
 @dataclass
@@ -47,88 +35,76 @@ class _Running:
     """Filled places of the cache."""
     caches: dict[str, Any]
     """Input name to the value that the last call returned for it; stays in ONNX Runtime's hands."""
+    feed: Feed
 
 
 class EngineSession:
     """The engines of one directory, and at most one running batch."""
 
     def __init__(self, engine_dir: Path) -> None:
-        """Read both configurations; the graphs are loaded by ``load``.
+        """Read the configurations; the graphs are loaded by ``load``.
 
         Raises:
-            NativeError: ART203, if ``llm/`` or ``vision/`` is missing or does not fit the other.
+            NativeError: ART203, if an engine is missing or does not fit the others.
         """
-        self._directory = engine_dir
-        self.llm: EngineConfig = read_engine_config(engine_dir / "llm", "llm")
-        self.vision: EngineConfig = read_engine_config(engine_dir / "vision", "vision")
-        for name in ("family", "hidden_size", "vocab_size", "num_visual_features"):
-            ours, theirs = getattr(self.llm, name), getattr(self.vision, name)
-            if ours != theirs:
-                raise NativeError(
-                    f"{engine_dir}: {name} is {ours} in llm/ and {theirs} in vision/",
-                    code="ART203",
-                    fix="build both engines from the same checkpoint",
-                )
-        self.limits = LlmLimits(**self.llm.limits)
+        engines = read_engines(engine_dir)
+        self.llm: EngineConfig = engines.llm
+        self.vision: EngineConfig = engines.vision
+        self.encoder: EngineConfig | None = engines.encoder
+        self.limits: LlmLimits = engines.limits
         self.vision_max_batch_size: int = self.vision.limits["max_batch_size"]
+        self._graphs = graphs_of(engines.directories)
         self._inputs = {spec["name"]: spec for spec in self.llm.inputs}
         self._cache_names = [name for name in self._inputs if name.startswith(("keys_", "values_"))]
-        self.load_ms = 0.0
-        """Wall time spent on loading graphs so far."""
-        self._graphs: dict[str, Any] = {}
         self._running: _Running | None = None
 
+    @property
+    def load_ms(self) -> float:
+        """Wall time spent on loading graphs so far."""
+        return self._graphs.load_ms
+
     def load(self, component: str) -> None:
-        """Load a graph, once; ``encode_images`` and ``prefill`` do so by themselves.
+        """Load a graph, once; the methods below do so by themselves.
 
         Raises:
             NativeError: ART203, if ONNX Runtime cannot load it.
         """
-        if component in self._graphs:
-            return
-        started = perf_counter()
-        import onnxruntime as ort
-        from onnxruntime.capi import onnxruntime_pybind11_state as status
+        self._graphs.load(component)
 
-        options = ort.SessionOptions()
-        options.log_severity_level = _LOG_ERRORS
-        path = self._directory / component / MODEL_FILE
-        try:
-            graph = ort.InferenceSession(
-                path, sess_options=options, providers=["CPUExecutionProvider"]
-            )
-        # onnxruntime's errors have no common base class but Exception.
-        except (
-            status.Fail,
-            status.InvalidArgument,
-            status.InvalidGraph,
-            status.InvalidProtobuf,
-            status.NotImplemented,
-        ) as error:
-            raise NativeError(
-                f"{path}: onnxruntime {ort.__version__} cannot load the graph: {error}",
-                code="ART203",
-                fix=f"build the {component} engine again, with the versions installed here",
-            ) from error
-        self._graphs[component] = graph
-        self.load_ms += _ms_since(started)
+    def encode_images(self, pixels: Mapping[str, Any], items: int | None = None) -> dict[str, Any]:
+        """Return the vision engine's outputs by name, ``features`` among them.
 
-    def encode_images(self, pixels: Any) -> Any:
-        """Return the visual features, float32 ``[N, rows, H]``, of pixels ``[N, 3, h, w]``.
+        Args:
+            pixels: the family's pixel tensors by name.
+            items: what counts against ``vision.max_batch_size``; the length of ``pixels`` where
+                ``None``.
 
         Raises:
-            NativeError: RUN202, if N exceeds the vision engine's ``max_batch_size``.
+            NativeError: RUN202, if there are more.
         """
-        check_request(
-            RequestSize(batch=1, input_len=0, new_tokens=0, visual_features=0, images=len(pixels)),
-            self.limits,
-            self.vision_max_batch_size,
-        )
-        self.load("vision")
-        return self._graphs["vision"].run(["features"], {"pixels": pixels})[0]
+        count = len(next(iter(pixels.values()))) if items is None else items
+        nothing = RequestSize(batch=1, input_len=0, new_tokens=0, visual_features=0, images=count)
+        check_request(nothing, self.limits, self.vision_max_batch_size)
+        graph = self._graphs["vision"]
+        names = [output.name for output in graph.get_outputs()]
+        return dict(zip(names, graph.run(names, dict(pixels))))
+
+    def encode_prompts(self, prompts: Sequence[Sequence[int]], table: Any) -> tuple[Any, Any]:
+        """Run the text encoder; see ``Engines.encode_prompts``."""
+        ids, mask = self._padded(prompts, max(len(prompt) for prompt in prompts))
+        states = self._graphs["encoder"].run(
+            ["states"], {"ids": ids, "kv_mask": mask, "table": self._table(table)}
+        )[0]
+        return states, mask
 
     def size_of(
-        self, prompts: Sequence[Sequence[int]], *, new_tokens: int, images: int
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        new_tokens: int,
+        images: int,
+        encoder_len: int = 0,
+        start_len: int | None = None,
     ) -> RequestSize:
         """Return what a batch of prompts asks of the engines."""
         vocab_size = self.llm.vocab_size
@@ -140,10 +116,17 @@ class EngineSession:
                 (sum(id_ >= vocab_size for id_ in ids) for ids in prompts), default=0
             ),
             images=images,
+            encoder_len=encoder_len,
+            start_len=start_len,
         )
 
     def prefill(
-        self, prompts: Sequence[Sequence[int]], table: Any = None, *, new_tokens: int = 1
+        self,
+        prompts: Sequence[Sequence[int]],
+        table: Any = None,
+        *,
+        new_tokens: int = 1,
+        feed: Feed | None = None,
     ) -> Any:
         """Start a batch and return the logits of its first new tokens, float32 ``[B, V]``.
 
@@ -151,6 +134,8 @@ class EngineSession:
             prompts: ids of each request, unpadded; ``vocab_size + row`` is a row of ``table``.
             table: float32 ``[P, H]``; may be left out when no id addresses it.
             new_tokens: how many tokens will be asked for; checked, not generated.
+            feed: the engine's inputs beside ids, mask, table and caches; plain positions if
+                ``None``.
 
         Raises:
             NativeError: RUN201 to RUN206, if a limit is exceeded.
@@ -161,27 +146,22 @@ class EngineSession:
             raise NativeError("a prompt has no tokens", code="RUN212")
         size = self.size_of(prompts, new_tokens=new_tokens, images=0)
         check_request(size, self.limits, None)
-        if table is None:
-            table = np.zeros((1, self.llm.hidden_size), dtype=np.float32)
+        table = self._table(table)
         highest = max(max(ids) for ids in prompts)
         if highest >= self.llm.vocab_size + len(table):
             raise NativeError(f"id {highest} is beyond the prompt table", code="RUN212")
-        self.load("llm")
-        length = size.input_len
-        ids: Any = np.zeros((size.batch, length), dtype=np.int64)
+        ids, shown = self._padded(prompts, size.input_len)
         mask: Any = np.ones((size.batch, self.limits.max_seq_len), dtype=np.bool_)
-        for row, prompt in enumerate(prompts):
-            padding = length - len(prompt)
-            ids[row, padding:] = prompt
-            mask[row, :padding] = False
-        positions = np.maximum(np.cumsum(mask[:, :length], axis=1) - 1, 0)
+        mask[:, : size.input_len] = shown
+        self._graphs.load("llm")
         self._running = _Running(
             mask=mask,
-            lengths=np.array([len(prompt) for prompt in prompts], dtype=np.int64),
+            lengths=np.zeros(size.batch, dtype=np.int64),
             end=0,
             caches={name: self._empty_cache(name, size.batch) for name in self._cache_names},
+            feed=feed or plain_feed,
         )
-        return self._step(ids, positions, np.ascontiguousarray(table, dtype=np.float32))
+        return self._step(ids, table)
 
     def decode(self, tokens: Sequence[int]) -> Any:
         """Add one token to each request and return the logits of the next, float32 ``[B, V]``.
@@ -198,12 +178,7 @@ class EngineSession:
             raise NativeError(
                 f"the KV cache is full, max_seq_len is {self.limits.max_seq_len}", code="RUN204"
             )
-        ids = np.array(tokens, dtype=np.int64)[:, None]
-        logits = self._step(
-            ids, running.lengths[:, None], np.zeros((1, self.llm.hidden_size), np.float32)
-        )
-        running.lengths += 1
-        return logits
+        return self._step(np.array(tokens, dtype=np.int64)[:, None], self._table(None))
 
     def generate(
         self,
@@ -213,47 +188,48 @@ class EngineSession:
         max_new_tokens: int,
         sampling: Sampling | None = None,
         keep_logits: bool = False,
+        feed: Feed | None = None,
     ) -> Generation:
         """Answer a batch of prompts; a request that has ended waits for the others.
 
         Raises:
             NativeError: RUN201 to RUN206, if a limit is exceeded.
         """
-        vocab_size, special = self.llm.vocab_size, self.llm.special_tokens
-        samplers = [Sampler(sampling or Sampling(), row) for row in range(len(prompts))]
-        # For the repetition penalty an image is its placeholder, as in transformers.
-        seen = [[id_ if id_ < vocab_size else special.image for id_ in ids] for ids in prompts]
-        answers: list[list[int]] = [[] for _ in prompts]
-        ended = [False for _ in prompts]
-        kept: list[Any] = []
-        decode_ms: list[float] = []
-
         check_request(self.size_of(prompts, new_tokens=max_new_tokens, images=0), self.limits, None)
-        self.load("llm")
+        self._graphs.load("llm")
         started = perf_counter()
-        logits = self.prefill(prompts, table, new_tokens=max_new_tokens)
-        prefill_ms = _ms_since(started)
-        for step in range(max_new_tokens):
-            if keep_logits:
-                kept.append(logits)
-            tokens = [sampler.pick(*row) for sampler, *row in zip(samplers, logits, seen)]
-            for row, token in enumerate(tokens):
-                if not ended[row]:
-                    answers[row].append(token)
-                    seen[row].append(token)
-                    ended[row] = token in special.eos
-            if all(ended) or step == max_new_tokens - 1:
-                break
-            started = perf_counter()
-            logits = self.decode(tokens)
-            decode_ms.append(_ms_since(started))
-        return Generation(
-            token_ids=answers,
-            finish_reasons=["eos" if is_eos else "length" for is_eos in ended],
+        logits = self.prefill(prompts, table, new_tokens=max_new_tokens, feed=feed)
+        prefill_ms = ms_since(started)
+        vocab_size, special = self.llm.vocab_size, self.llm.special_tokens
+        return write(
+            logits,
+            self.decode,
+            # For the repetition penalty an image is its placeholder, as in transformers.
+            seen=[[i if i < vocab_size else special.image or 0 for i in ids] for ids in prompts],
+            special=special,
+            max_new_tokens=max_new_tokens,
+            sampling=sampling or Sampling(),
+            keep_logits=keep_logits,
             prefill_ms=prefill_ms,
-            decode_ms=decode_ms,
-            logits=kept,
         )
+
+    def _padded(self, prompts: Sequence[Sequence[int]], length: int) -> tuple[Any, Any]:
+        """Return ids ``[B, S]``, padded at the left, and bool ``[B, S]``: false for padding."""
+        import numpy as np
+
+        ids: Any = np.zeros((len(prompts), length), dtype=np.int64)
+        shown: Any = np.zeros((len(prompts), length), dtype=np.bool_)
+        for row, prompt in enumerate(prompts):
+            ids[row, length - len(prompt) :] = prompt
+            shown[row, length - len(prompt) :] = True
+        return ids, shown
+
+    def _table(self, table: Any) -> Any:
+        import numpy as np
+
+        if table is None or not len(table):
+            return np.zeros((1, self.llm.hidden_size), dtype=np.float32)
+        return np.ascontiguousarray(table, dtype=np.float32)
 
     def _empty_cache(self, name: str, batch: int) -> Any:
         import numpy as np
@@ -262,18 +238,28 @@ class EngineSession:
         _, *sides = self._inputs[name]["shape"]
         return ort.OrtValue.ortvalue_from_numpy(np.zeros((batch, *sides), dtype=np.float32))
 
-    def _step(self, ids: Any, positions: Any, table: Any) -> Any:
+    def _step(self, ids: Any, table: Any) -> Any:
         """Run the graph on new tokens ``[B, S]`` and keep the caches that it returns."""
         import numpy as np
 
         running = self._running
         assert running is not None  # prefill made it
+        window = Window(ids=ids, mask=running.mask, lengths=running.lengths, start=running.end)
+        given = {
+            "ids": ids,
+            "start": np.array([running.end], dtype=np.int64),
+            "kv_mask": running.mask,
+            "table": table,
+            **running.feed(window),
+        }
         binding = self._graphs["llm"].io_binding()
-        binding.bind_cpu_input("ids", ids)
-        binding.bind_cpu_input("positions", np.ascontiguousarray(positions, dtype=np.int64))
-        binding.bind_cpu_input("start", np.array([running.end], dtype=np.int64))
-        binding.bind_cpu_input("kv_mask", running.mask)
-        binding.bind_cpu_input("table", table)
+        kept = {
+            name: np.ascontiguousarray(value)
+            for name, value in given.items()
+            if name in self._inputs
+        }
+        for name, value in kept.items():
+            binding.bind_cpu_input(name, value)
         binding.bind_output("logits", "cpu")
         for name in self._cache_names:
             binding.bind_ortvalue_input(name, running.caches[name])
@@ -281,9 +267,6 @@ class EngineSession:
         self._graphs["llm"].run_with_iobinding(binding)
         logits, *caches = binding.get_outputs()
         running.caches = dict(zip(self._cache_names, caches))
+        running.lengths = running.lengths + window.shown.sum(axis=1)
         running.end += ids.shape[1]
         return logits.numpy()
-
-
-def _ms_since(started: float) -> float:
-    return (perf_counter() - started) * 1e3

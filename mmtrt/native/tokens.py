@@ -11,7 +11,7 @@ from mmtrt.native.errors import NativeError
 class PromptTokenizer:
     """A tokenizer that knows the image placeholder and the ids of visual features."""
 
-    def __init__(self, model_dir: Path, *, image_token_id: int, placeholder: str) -> None:
+    def __init__(self, model_dir: Path, *, image_token_id: int | None, placeholder: str) -> None:
         """Load the tokenizer of a model directory.
 
         Raises:

@@ -9,6 +9,10 @@ from typing import Any
 from mmtrt import __version__
 from mmtrt.rules.base import Finding
 from mmtrt.rules.codes import RULES
+from mmtrt.rules.ignores import Silenced
+
+LEVELS = {"error": "error", "warning": "warning", "info": "note"}
+"""Severity -> level of SARIF."""
 
 
 def to_github(findings: Sequence[Finding]) -> str:
@@ -19,10 +23,9 @@ def to_github(findings: Sequence[Finding]) -> str:
     return "\n".join(_github(finding) for finding in findings)
 
 
-def to_sarif(findings: Sequence[Finding]) -> dict[str, Any]:
-    """Return a SARIF 2.1.0 log."""
-    levels = {"error": "error", "warning": "warning", "info": "note"}
-    used = sorted({finding.code for finding in findings})
+def to_sarif(findings: Sequence[Finding], silenced: Sequence[Silenced] = ()) -> dict[str, Any]:
+    """Return a SARIF 2.1.0 log; what a comment silences is in it, as suppressed."""
+    used = sorted({finding.code for finding in (*findings, *(each.finding for each in silenced))})
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -32,31 +35,38 @@ def to_sarif(findings: Sequence[Finding]) -> dict[str, Any]:
                     "driver": {
                         "name": "mmtrt",
                         "version": __version__,
-                        "rules": [
-                            {
-                                "id": code,
-                                "name": RULES[code].name,
-                                "shortDescription": {
-                                    "text": RULES[code].documentation.splitlines()[0]
-                                },
-                            }
-                            for code in used
-                        ],
+                        "rules": [_sarif_rule(code) for code in used],
                     }
                 },
                 "results": [
-                    {
-                        "ruleId": finding.code,
-                        "level": levels[finding.severity],
-                        "message": {
-                            "text": f"{finding.message}. {finding.why}. Fix: {finding.fix}"
-                        },
-                        "locations": _sarif_places(finding),
-                    }
-                    for finding in findings
+                    *(_sarif_result(finding) for finding in findings),
+                    *(
+                        {
+                            **_sarif_result(each.finding),
+                            "suppressions": [{"kind": "inSource", "justification": each.reason}],
+                        }
+                        for each in silenced
+                    ),
                 ],
             }
         ],
+    }
+
+
+def _sarif_rule(code: str) -> dict[str, Any]:
+    if code not in RULES:  # about a comment
+        return {"id": code}
+    rule = RULES[code]
+    text = rule.documentation.splitlines()[0]
+    return {"id": code, "name": rule.name, "shortDescription": {"text": text}}
+
+
+def _sarif_result(finding: Finding) -> dict[str, Any]:
+    return {
+        "ruleId": finding.code,
+        "level": LEVELS[finding.severity],
+        "message": {"text": f"{finding.message}. {finding.why}. Fix: {finding.fix}"},
+        "locations": _sarif_places(finding),
     }
 
 

@@ -6,13 +6,16 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmtrt.plan.assess import Assessment, NodeState
 from mmtrt.plan.render import Layout, places_json, symbolic
 from mmtrt.report.colors import paint
-from mmtrt.report.units import size_text
+from mmtrt.report.units import duration_text, size_text
 from mmtrt.rules.base import Finding
+
+if TYPE_CHECKING:
+    from mmtrt.plan.estimate import Estimate
 
 SIGNS = {"hit": "=", "run": "+", "maybe": "?", "skip": "-"}
 PAINTS = {"hit": "green", "run": "yellow", "maybe": "blue", "skip": "dim"}
@@ -25,6 +28,7 @@ def plan_json(
     plan = assessment.plan
     recipe = plan.recipe
     demand = recipe.sizing.demand
+    rows = _estimates(assessment)
     return {
         "schema": 1,
         "recipe": recipe.name,
@@ -44,7 +48,9 @@ def plan_json(
         },
         "visual_features_per_request": recipe.sizing.features_per_request,
         "stages": [
-            stage_json(assessment, state, as_symbols) for state in assessment.states.values()
+            stage_json(assessment, state, as_symbols)
+            | {"estimates": {each.name: each.to_json() for each in rows.get(state.node.id, ())}}
+            for state in assessment.states.values()
         ],
         "findings": [finding.to_json() for finding in findings],
     }
@@ -133,6 +139,7 @@ def plan_text(
         lines.append(f"  {sign}  {_note(state)}".rstrip())
         if verbose and state.node.command is not None:
             lines += [f"      {line}" for line in _command_lines(assessment, state)]
+    lines += _estimate_lines(assessment)
     lines.append(totals(assessment))
     lines += [finding.render() for finding in findings]
     return "\n".join(lines)
@@ -152,13 +159,59 @@ def _limit_lines(assessment: Assessment) -> list[str]:
     stated = [
         f"{name} {limit.value}" for name, limit in sizing.limits.items() if limit.value is not None
     ]
-    lines, line = [], "  limits:"
-    for part in stated:
+    return _wrapped("limits:", stated)
+
+
+def _wrapped(label: str, parts: Sequence[str]) -> list[str]:
+    """Return parts as lines behind a label, separated by commas."""
+    lines, line, indent = [], f"  {label}", " " * (len(label) + 2)
+    for part in parts:
         if len(line) + len(part) > 96:
             lines.append(line + ",")
-            line = "         "
+            line = indent
         line += (", " if line.strip() and not line.endswith(":") else " ") + part
     return [*lines, line]
+
+
+def _estimates(assessment: Assessment) -> dict[str, tuple[Estimate, ...]]:
+    """Return what each stage will take; nothing where all is in the store."""
+    if not assessment.count("run") and not assessment.count("maybe"):
+        return {}
+    from mmtrt.plan.estimate import estimates
+
+    return estimates(assessment)
+
+
+def _estimate_lines(assessment: Assessment) -> list[str]:
+    """Return what the plan will take, as far as something is known."""
+    rows = _estimates(assessment)
+    if not rows:
+        return []
+    from mmtrt.plan.estimate import gpu_memory, total
+
+    lines = []
+    ranks = gpu_memory(assessment.plan) if total(rows, "gpu_memory") else None
+    if ranks is not None:
+        sizes = [f"{part.name} {size_text(part.size_bytes)}" for part in ranks.parts]
+        whole = f"at least {size_text(ranks.size_bytes)} (computed)"
+        lines += _wrapped("GPU memory of a rank:", [whole, *sizes])
+    disk, ram, times = (total(rows, name) for name in ("disk", "ram", "seconds"))
+    told = []
+    if disk:
+        told.append(f"{size_text(sum(each.value for each in disk))} of disk{_kinds(disk)}")
+    if ram:
+        stage = next(name for name, row in rows.items() if ram[0] in row)
+        told.append(f"{size_text(ram[0].value)} of RAM for {stage}{_kinds(ram[:1])}")
+    if times:
+        seconds = duration_text(sum(each.value for each in times))
+        pending = assessment.count("run") + assessment.count("maybe")
+        told.append(f"{seconds} for {len(times)} of {pending} stages{_kinds(times)}")
+    return [*lines, *(_wrapped("will take about:", told) if told else ())]
+
+
+def _kinds(found: Sequence[Estimate]) -> str:
+    """Return how numbers were found: computed, measured or both."""
+    return f" ({' and '.join(sorted({each.kind for each in found}))})"
 
 
 def _note(state: NodeState) -> str:

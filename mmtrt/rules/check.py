@@ -8,6 +8,7 @@ from mmtrt.errors import HostError, RuleViolation
 from mmtrt.plan.graph import Plan
 from mmtrt.rules.base import SEVERITIES, Finding
 from mmtrt.rules.codes import RULES
+from mmtrt.rules.ignores import Silenced, sift
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +20,35 @@ class CheckedPlan:
     """Warnings and hints that remain."""
 
 
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the rules have to say, worst first."""
+
+    open: list[Finding]
+    """What counts."""
+    silenced: list[Silenced]
+    """What comments in YAML files silence, each with its reason."""
+
+
 def find(plan: Plan) -> list[Finding]:
-    """Return what every rule has to say, worst first."""
+    """Return what every rule has to say and no comment silences, worst first."""
+    return find_all(plan).open
+
+
+def find_all(plan: Plan) -> Findings:
+    """Return what every rule has to say."""
     found = [finding for rule in RULES.values() for finding in rule.check(plan)]
-    return sorted(found, key=lambda f: (SEVERITIES.index(f.severity), f.code))
+    if not found:
+        return Findings([], [])
+    stays, silenced = sift(plan, found)
+    return Findings(
+        sorted(stays, key=_rank),
+        sorted(silenced, key=lambda each: _rank(each.finding)),
+    )
+
+
+def _rank(finding: Finding) -> tuple[int, str]:
+    return SEVERITIES.index(finding.severity), finding.code
 
 
 def check_plan(plan: Plan) -> CheckedPlan:

@@ -42,6 +42,11 @@ class Demand:
     audio_seconds: float | None = None
     asked: frozenset[str] = frozenset()
 
+    @property
+    def asked_text_tokens(self) -> int:
+        """Text that the user said requests have; 0 where it is only assumed."""
+        return (self.text_tokens or 0) if "text_tokens" in self.asked else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Sizing:

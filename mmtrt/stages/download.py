@@ -1,4 +1,4 @@
-"""Fetch a model from a hub at a pinned revision, or link a local directory."""
+"""Fetch a model from a hub at a pinned revision, link a local directory, or make one."""
 
 from __future__ import annotations
 
@@ -24,5 +24,8 @@ class Download(Stage):
     include: tuple[str, ...] = ()
     """Glob patterns of the files to take; empty takes all."""
     exclude: tuple[str, ...] = ()
+    generate: str | None = field(default=None, metadata={"key": False})
+    """Name of a random model that is made here; like the seed it stands in the command."""
+    seed: int = field(default=0, metadata={"key": False})
     allow_pickle: bool = False
     """Whether weights that execute code on loading may be taken."""

@@ -10,14 +10,13 @@ import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
+from mmtrt.artifacts.weights import INDEX_SUFFIX, is_lfs_pointer, shard_names
 from mmtrt.tasks.messages import TaskError, listed, quoted
 
-LFS_FIRST_LINE = b"version https://git-lfs"
-LFS_MAX_BYTES = 1024
-"""A pointer must be smaller than this. Source: git-lfs docs/spec.md."""
+__all__ = ["check_weights", "is_lfs_pointer", "missing_shards", "safetensors_problem"]
+
 HEADER_MAX_BYTES = 100_000_000
 """Longest header that the safetensors library reads. Source: safetensors ``MAX_HEADER_SIZE``."""
-INDEX_SUFFIX = ".safetensors.index.json"
 
 
 def check_weights(
@@ -90,14 +89,6 @@ def check_weights(
         raise first
 
 
-def is_lfs_pointer(path: Path) -> bool:
-    """Return whether this is the stand-in that git checks out when git-lfs is not installed."""
-    if path.stat().st_size >= LFS_MAX_BYTES:
-        return False
-    with path.open("rb") as file:
-        return file.read(len(LFS_FIRST_LINE)) == LFS_FIRST_LINE
-
-
 def safetensors_problem(path: Path) -> str | None:
     """Compare the header of a safetensors file with its size; the tensors are not read.
 
@@ -139,7 +130,7 @@ def missing_shards(
     An index of weights that nobody asked for has no missing shards.
     """
     folder = PurePosixPath(index).parent
-    shards = sorted({(folder / shard).as_posix() for shard in _shard_names(path)})
+    shards = sorted({(folder / shard).as_posix() for shard in shard_names(path)})
     missing = [shard for shard in shards if shard not in files]
     asked_for = len(missing) < len(shards) or any(wants(shard) for shard in missing)
     return missing if asked_for else []
@@ -147,14 +138,7 @@ def missing_shards(
 
 def _index_problem(path: Path) -> str | None:
     try:
-        _shard_names(path)
+        shard_names(path)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return "is no index: it has no weight_map from tensor to file"
     return None
-
-
-def _shard_names(path: Path) -> set[str]:
-    names = set(json.loads(path.read_bytes())["weight_map"].values())
-    if not all(isinstance(name, str) for name in names):
-        raise TypeError("a shard's name is not text")
-    return names

@@ -377,8 +377,8 @@ error[CFG102]: there is no key 'recipe.sumary'
   at: my/recipe/mine.yaml:4:1
   why: the keys of recipe are name, title, summary, readme_section, family, hf_model_type, \
 trtllm_model_type, convert_script, name_words, default_variant, variants, stages, sources, quants, \
-sessions, backends, workflow, dtype, prompt_table, visual_input, architecture, limits, workload, \
-run, eval, repairs
+sessions, backends, runner, workflow, dtype, dtypes, max_pp, calibrates_on, config_values, \
+prompt_table, visual_input, architecture, limits, workload, run, eval, repairs
   fix: write summary
 error[CFG103]: recipe.summary must be said
   at: my/recipe/mine.yaml:2:1

@@ -15,9 +15,16 @@ from mmtrt.native.run import main as run_main
 from tests.native.tiny_llava import PROMPTS, ROWS
 
 FIT = LlmLimits(
-    max_batch_size=3, max_input_len=20, max_seq_len=30, max_num_tokens=60, max_multimodal_len=27
+    max_batch_size=3,
+    max_input_len=20,
+    max_seq_len=30,
+    max_num_tokens=60,
+    max_multimodal_len=27,
+    max_encoder_input_len=40,
 )
-REQUEST = RequestSize(batch=3, input_len=20, new_tokens=10, visual_features=9, images=3)
+REQUEST = RequestSize(
+    batch=3, input_len=20, new_tokens=10, visual_features=9, images=3, encoder_len=40
+)
 CODES = {
     "max_batch_size": "RUN201",
     "vision.max_batch_size": "RUN202",
@@ -25,6 +32,7 @@ CODES = {
     "max_seq_len": "RUN204",
     "max_num_tokens": "RUN205",
     "max_multimodal_len": "RUN206",
+    "max_encoder_input_len": "RUN207",
 }
 
 
@@ -47,6 +55,8 @@ def test_a_request_exactly_at_every_limit_fits() -> None:
         ({}, {"max_num_tokens": 59}, 3, "3 requests of 20 tokens make 60, max_num_tokens is 59"),
         ({"visual_features": 10}, {}, 3, "max_multimodal_len 27 leaves 9 for each of 3 requests"),
         ({}, {"max_multimodal_len": 26}, 3, "max_multimodal_len 26 leaves 8 for each of 3"),
+        ({"encoder_len": 41}, {}, 3, "attends to 41 rows, max_encoder_input_len is 40"),
+        ({"start_len": 21}, {}, 3, "21 prompt tokens and 10 new tokens make 31, max_seq_len"),
     ],
 )
 def test_one_more_is_refused_by_name_alone(
@@ -61,7 +71,7 @@ def test_one_more_is_refused_by_name_alone(
 
 
 def test_all_excesses_are_told_at_once() -> None:
-    size = RequestSize(batch=4, input_len=40, new_tokens=10, visual_features=10, images=9)
+    size = replace(REQUEST, batch=4, input_len=40, visual_features=10, images=9, encoder_len=41)
     with pytest.raises(NativeError) as caught:
         check_request(size, FIT, 3)
     assert [error.code for error in (caught.value, *caught.value.also)] == [*CODES.values()]
@@ -123,10 +133,11 @@ def longest(engines: Path, tiny_model: Path) -> int:
     from mmtrt.native.multimodal_session import MultimodalSession
 
     session = MultimodalSession(engines, tiny_model)
-    return max(len(ids) for ids in session.encode(session.prompts(PROMPTS, has_image=True)))
+    prepared = session.prepare(session.prompts(PROMPTS, images=1), [[] for _ in PROMPTS])
+    return max(len(ids) for ids in prepared.prompts)
 
 
-@pytest.mark.parametrize("limit", CODES)
+@pytest.mark.parametrize("limit", [limit for limit in CODES if "encoder" not in limit])
 def test_run_works_at_the_limit_and_refuses_one_more(
     limit: str,
     world: Callable[[str, int], list[str]],

@@ -106,9 +106,11 @@ def test_sampling_depends_on_the_seed_only(
 
 
 def test_pairs() -> None:
-    assert pair_up(["a"], ["x", "y"], None) == (["a", "a"], ["x", "y"])
-    assert pair_up(["a", "b"], ["x"], 2) == (["a", "b"], ["x", "x"])
-    assert pair_up(["a", "b"], [], None) == (["a", "b"], [])
+    assert pair_up(["a"], ["x", "y"], None) == (["a", "a"], [["x"], ["y"]])
+    assert pair_up(["a", "b"], ["x"], 2) == (["a", "b"], [["x"], ["x"]])
+    assert pair_up(["a", "b"], [], None) == (["a", "b"], [[], []])
+    assert pair_up(["a"], ["x", "y"], 1) == (["a"], [["x", "y"]])
+    assert pair_up(["a"], ["w", "x", "y", "z"], 2) == (["a", "a"], [["w", "x"], ["y", "z"]])
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,7 @@ def test_pairs() -> None:
         (["a", "b"], ["x", "y", "z"], None, "--input-text has 2 values, there are 3 requests"),
         (["a", "b", "c"], ["x", "y"], None, "--image-path has 2 values, there are 3 requests"),
         (["a", "b"], ["x"], 3, "--input-text has 2 values, --batch-size is 3"),
-        (["a"], ["x", "y"], 1, "--image-path has 2 values, --batch-size is 1"),
+        (["a"], ["x", "y", "z"], 2, "--image-path has 3 values, --batch-size is 2"),
     ],
 )
 def test_counts_that_do_not_pair_are_refused(

@@ -66,11 +66,11 @@ def test_answers_equal_transformers(
     session: MultimodalSession, hf: Any, tiny_model: Path, images: list[Path], batch: int
 ) -> None:
     texts = list(PROMPTS[:batch])
-    prompts = session.prompts(texts, has_image=True)
-    assert len({len(ids) for ids in session.encode(prompts)}) == batch, "lengths must differ"
-    answers = session.answer(
-        texts, [str(path) for path in images[:batch]], max_new_tokens=NEW_TOKENS, keep_logits=True
-    )
+    prompts = session.prompts(texts, images=1)
+    paths = [[str(path)] for path in images[:batch]]
+    lengths = {len(ids) for ids in session.prepare(prompts, paths).prompts}
+    assert len(lengths) == batch, "lengths must differ"
+    answers = session.answer(texts, paths, max_new_tokens=NEW_TOKENS, keep_logits=True)
     expected, logits = hf_generate(hf, tiny_model, prompts, images[:batch])
     assert len({token for row in expected for token in row}) > 5, "too uniform to show anything"
     assert_same(answers, expected, logits)
@@ -79,7 +79,7 @@ def test_answers_equal_transformers(
 def test_texts_without_images_equal_transformers(
     session: MultimodalSession, hf: Any, tiny_model: Path
 ) -> None:
-    prompts = session.prompts(PROMPTS, has_image=False)
+    prompts = session.prompts(PROMPTS, images=0)
     assert prompts[0] == f"USER: {PROMPTS[0]} ASSISTANT:"
     answers = session.answer(PROMPTS, max_new_tokens=NEW_TOKENS, keep_logits=True)
     assert_same(answers, *hf_generate(hf, tiny_model, prompts, []))
@@ -90,17 +90,18 @@ def test_ids_equal_the_processor(session: MultimodalSession, tiny_model: Path) -
     from transformers import AutoProcessor
 
     processor = AutoProcessor.from_pretrained(tiny_model)
-    prompt = session.prompts(["hé <s> llo"], has_image=True)[0]
+    prompt = session.prompts(["hé <s> llo"], images=1)[0]
     theirs = processor(text=prompt, images=Image.new("RGB", (24, 24)))["input_ids"][0]
     vocab_size = session.engines.llm.vocab_size
-    ours = [3 if id_ >= vocab_size else id_ for id_ in session.encode([prompt])[0]]
+    (ids,) = session.prepare([prompt], [[]]).prompts
+    ours = [3 if id_ >= vocab_size else id_ for id_ in ids]
     assert ours == list(theirs)
 
 
 def test_a_batch_answers_as_its_requests_alone(
     session: MultimodalSession, images: list[Path]
 ) -> None:
-    paths = [str(path) for path in images]
+    paths = [[str(path)] for path in images]
     together = session.answer(PROMPTS, paths, max_new_tokens=6)
     for index, answer in enumerate(together.answers):
         alone = session.answer([PROMPTS[index]], [paths[index]], max_new_tokens=6)
@@ -192,9 +193,9 @@ def test_other_variants_equal_transformers(
     build_llm(tmp_path / "checkpoint/llm", engines / "llm", limits=limits, **build)
     build_vision(tmp_path / "checkpoint/vision", engines / "vision", max_batch_size=2, **build)
     session = MultimodalSession(engines, model)
-    paths = [str(path) for path in images[:2]]
+    paths = [[str(path)] for path in images[:2]]
     answers = session.answer(PROMPTS[:2], paths, max_new_tokens=NEW_TOKENS, keep_logits=True)
-    prompts = session.prompts(PROMPTS[:2], has_image=True)
+    prompts = session.prompts(PROMPTS[:2], images=1)
     assert_same(answers, *hf_generate(hf, model, prompts, images[:2]))
 
 

@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -126,21 +125,3 @@ def test_host_that_lacks_tools_stops_a_run_but_not_a_plan():
     with pytest.raises(HostError) as caught:
         check_plan(plan)
     assert caught.value.exit_code == 5
-
-
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "recipes/recipe").glob("*.yaml")), ids=lambda p: p.stem
-)
-def test_every_variant_of_every_recipe_passes(path: Path, tmp_path, monkeypatch):
-    import yaml
-
-    own = {
-        "neva": ["model.path=model.nemo"],
-        "video_neva": ["model.path=model.nemo", "model.projector=model.nemo", "run.video=x.mp4"],
-    }.get(path.stem, [])
-    monkeypatch.chdir(tmp_path)
-    for name in ("model.nemo", "x.mp4"):
-        (tmp_path / name).write_bytes(b"x")
-    for variant in yaml.safe_load(path.read_text())["variants"]:
-        plan = plan_of([f"recipe={path.stem}", f"variant={variant}", *own])
-        assert [f.render() for f in find(plan) if f.severity == "error"] == []

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Protocol
 
 from mmtrt.native.component import Component, ComponentName
+from mmtrt.native.engine_config import EngineConfig
+from mmtrt.native.frontend import Frontend
+from mmtrt.native.graph import Graph
 from mmtrt.native.hf_model import HfModel
 
 
 class Family(Protocol):
     """One model family: how its checkpoint is laid out, how its parts become graphs, its prompts.
 
-    Methods that return torch modules import torch themselves; the others must not.
+    Graphs that every family gives, by component (N: pictures, tiles or patch rows, as the family
+    counts them; D: width of the visual features; B, S, MAX, V, P, H as in ``llm_graph``):
+
+    * ``vision``: the family's own pixel tensors -> ``features [N, rows, D]``, and more if needed
+    * ``llm``: ``ids, positions, start, kv_mask, table, keys, values``, and the family's extras ->
+      ``logits [B, V]``, keys and values; ids from V on are rows of ``table``
+    * ``encoder``: ``ids, kv_mask, table`` -> ``states [B, S, H]``
+    * ``decoder``: ``ids, positions, start, kv_mask, states, states_mask, keys, values`` ->
+      ``logits``, keys and values
     """
 
     @property
@@ -34,28 +46,27 @@ class Family(Protocol):
         ...
 
     def linear_modules(self, names: Iterable[str]) -> list[str]:
-        """Return the linear modules of the ``llm`` component whose weights may be packed."""
+        """Return the linear modules of a language model component whose weights may be packed."""
         ...
 
-    def vision_encoder(self, component: Component) -> Any:
-        """Return a module ``pixels [N, 3, H, W] -> features [N, rows, D]`` without its weights.
+    def text_config(self, component: Component) -> dict[str, Any]:
+        """Return the language model's part of a component's configuration."""
+        ...
 
-        Its ``state_dict`` has the names that ``component_names`` gives.
+    def graph(self, component: Component, checkpoint_dir: Path, max_seq_len: int) -> Graph:
+        """Return a component with its weights, ready for export.
+
+        Args:
+            component: which one, and its configuration.
+            checkpoint_dir: where its weights are.
+            max_seq_len: length of the KV cache; of no meaning for ``vision`` and ``encoder``.
         """
         ...
 
-    def language_model(self, component: Component) -> Any:
-        """Return a causal language model of transformers without its weights."""
-        ...
+    def frontend(self, model_dir: Path, llm: EngineConfig, vision: EngineConfig) -> Frontend:
+        """Return what turns texts and pictures into the engines' inputs.
 
-    def prompt(self, text: str, *, has_image: bool) -> str:
-        """Return the text as the model was trained to read it.
-
-        A text that holds the image placeholder is the user's own prompt and comes back as it is.
+        Raises:
+            NativeError: RUN214, if the model's processor cannot be used.
         """
-        ...
-
-    @property
-    def image_placeholder(self) -> str:
-        """What stands for one image in a prompt."""
         ...

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from mmtrt.native.component import Component, ComponentName, SpecialTokens
+from mmtrt.native.engine_config import EngineConfig
 from mmtrt.native.errors import NativeError
+from mmtrt.native.families.llava_frontend import LlavaFrontend
+from mmtrt.native.graph import Graph
 from mmtrt.native.hf_model import HfModel
 
 _RECOMPUTED = re.compile(r"(rotary_emb\.inv_freq|embeddings\.position_ids)$")
@@ -28,10 +32,13 @@ _WEIGHT_AND_BIAS = ("weight", "bias")
 
 
 class Llava:
-    """The family's layout and prompts; graphs come from ``llava_modules``."""
+    """The family's layout; graphs come from ``llava_modules``, prompts from ``llava_frontend``.
+
+    Unlike the other families it asks transformers nothing before the build: a model is converted by
+    copying bytes, and its engines run without torch.
+    """
 
     name = "llava"
-    image_placeholder = "<image>"
 
     def component_names(self, model: HfModel) -> dict[ComponentName, dict[str, str]]:
         """See ``Family.component_names``."""
@@ -105,27 +112,27 @@ class Llava:
         suffix = "_proj.weight"
         return [name.removesuffix(".weight") for name in names if name.endswith(suffix)]
 
-    def vision_encoder(self, component: Component) -> Any:
-        """See ``Family.vision_encoder``."""
-        from mmtrt.native.families.llava_modules import vision_encoder
+    def text_config(self, component: Component) -> dict[str, Any]:
+        """See ``Family.text_config``."""
+        return component.hf_config
 
-        return vision_encoder(component.hf_config)
+    def graph(self, component: Component, checkpoint_dir: Path, max_seq_len: int) -> Graph:
+        """See ``Family.graph``."""
+        from mmtrt.native.families import llava_modules
+
+        if component.component == "vision":
+            return llava_modules.vision_graph(component, checkpoint_dir)
+        return llava_modules.llm_graph(component, checkpoint_dir, max_seq_len)
 
     def language_model(self, component: Component) -> Any:
-        """See ``Family.language_model``."""
+        """Return the causal language model of transformers without its weights."""
         from mmtrt.native.families.llava_modules import language_model
 
         return language_model(component.hf_config)
 
-    def prompt(self, text: str, *, has_image: bool) -> str:
-        """See ``Family.prompt``; the template is that of LLaVA 1.5 (Vicuna).
-
-        Source: llava-hf/llava-1.5-7b-hf model card, "How to use the model".
-        """
-        if self.image_placeholder in text:
-            return text
-        image = f"{self.image_placeholder}\n" if has_image else ""
-        return f"USER: {image}{text} ASSISTANT:"
+    def frontend(self, model_dir: Path, llm: EngineConfig, vision: EngineConfig) -> LlavaFrontend:
+        """See ``Family.frontend``."""
+        return LlavaFrontend(model_dir, llm, vision)
 
     def _check_supported(self, config: dict[str, Any]) -> None:
         parts = (("text_config", _TEXT_TYPES, "llama"), ("vision_config", _VISION_TYPES, None))
@@ -140,7 +147,7 @@ class Llava:
                 )
 
 
-LLAVA = Llava()
+FAMILY = Llava()
 
 
 def _place(source: str) -> tuple[ComponentName, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,12 @@ from transformers.initialization import no_init_weights
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 
+from mmtrt.native import llm_graph as base
+from mmtrt.native.component import Component
 from mmtrt.native.errors import NativeError
+from mmtrt.native.graph import Graph
+from mmtrt.native.pixel_graph import pixel_graph
+from mmtrt.native.weights import load_weights
 
 # Plain matrix products: fewer nodes than scaled_dot_product_attention becomes, exported faster.
 _ATTENTION = "eager"
@@ -55,6 +61,27 @@ def language_model(hf_config: dict[str, Any]) -> Any:
     config = _read(CONFIG_MAPPING[hf_config.get("model_type", "llama")], hf_config)
     with no_init_weights():
         return AutoModelForCausalLM.from_config(config, attn_implementation=_ATTENTION).eval()
+
+
+def vision_graph(component: Component, checkpoint_dir: Path) -> Graph:
+    """Return the vision encoder with its weights."""
+    encoder = load_weights(vision_encoder(component.hf_config), checkpoint_dir)
+    return pixel_graph(encoder, *component.image_size)
+
+
+def llm_graph(component: Component, checkpoint_dir: Path, max_seq_len: int) -> Graph:
+    """Return the language model with its weights."""
+    model = language_model(component.hf_config)
+    if component.quantization:
+        from mmtrt.native.matmul_nbits import replace_linears
+
+        replace_linears(model, component.quantization)
+    load_weights(model, checkpoint_dir, tied_head=component.tie_word_embeddings)
+    module = base.PromptTableLlm(
+        model.model, model.lm_head, vocab_size=model.config.vocab_size, max_seq_len=max_seq_len
+    )
+    cache = base.CacheShape.of(model.config, max_seq_len)
+    return base.llm_graph(module, cache, hidden_size=component.hidden_size)
 
 
 def _read(config_class: Any, hf_config: dict[str, Any]) -> Any:

@@ -28,11 +28,14 @@ def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error if the request does not fit."""
     asked, limit = plan.recipe.run.batch_size, plan.recipe.sizing.limits.required("max_batch_size")
     if asked > limit:
+        # A limit that is set stays as it is, whatever the workload says.
+        stated = plan.recipe.settings.max_batch_size is not None
+        key = "max_batch_size" if stated else "workload.batch_size"
         yield Finding(
             code="RUN101",
             severity="error",
             message=f"run.batch_size is {asked}, the engines take {limit}",
             at=plan.recipe.where(("run", "batch_size")),
             why="max_batch_size is fixed when the engine is built",
-            fix=f"workload.batch_size={asked}",
+            fix=f"{key}={asked}",
         )

@@ -1,0 +1,588 @@
+"""LLaVA of random weights on a GPU: the aot_inductor engine beside Hugging Face's generate.
+
+    python -m benchmarks.gpu_llava --sizes 1.5b 3b 7b --json gpu.json
+
+Needs torch with a GPU, transformers and g++; no weights and no network. One process measures the
+memory's copy bandwidth, then, for each size, ``generate`` with a growing cache, ``generate`` with a
+static cache and compiled steps, and the engine, on the same weights and prompts. ``--device cpu``
+with ``--sizes toy`` only shows that the script works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import platform
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import transformers
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+from mmtrt.native.aot_build import compile_decoder
+from mmtrt.native.aot_llm import MergedDecoder
+from mmtrt.native.aot_session import AotSession
+from mmtrt.native.component import SpecialTokens
+from mmtrt.native.limits import LlmLimits
+
+VOCAB, IMAGE = 32064, 32000
+SEED = 20
+
+# hidden, intermediate, layers, heads, key/value heads; the shapes of Llama models of these sizes.
+TEXT = {
+    "toy": (256, 512, 2, 4, 2),
+    "check": (2048, 5504, 4, 16, 4),
+    "1.5b": (2048, 5504, 24, 16, 16),
+    "3b": (3072, 8192, 28, 24, 8),
+    "7b": (4096, 11008, 32, 32, 32),
+}
+SMALL_TOWER = ("toy", "check")
+
+
+@dataclass
+class Row:
+    """What was measured of one contender at one batch size."""
+
+    size: str
+    contender: str
+    batch: int
+    prefill_tokens_s: float | None = None
+    first_token_ms: float | None = None
+    decode_tokens_s: float = 0.0
+    decode_ms: float = 0.0
+    of_floor: float | None = None
+    peak_gib: float = 0.0
+    ready_s: float = 0.0
+
+
+@dataclass
+class Report:
+    """All results of a run."""
+
+    machine: dict[str, Any]
+    rows: list[Row] = field(default_factory=list)
+    checks: list[dict[str, Any]] = field(default_factory=list)
+
+
+def main() -> int:
+    """Measure, print tables and write JSON; status 1 if a goal or a check fails."""
+    flags = parse_flags()
+    device = torch.device(flags.device)
+    torch.manual_seed(SEED)
+    report = Report(machine=machine(device))
+    print(json.dumps(report.machine), flush=True)
+    if flags.check:
+        check_accuracy(report, device, flags.check)
+    for size in flags.sizes:
+        measure(report, size, device, flags)
+        write(report, flags.json)
+    print(markdown(report))
+    write(report, flags.json)
+    return 0 if all(check["passed"] for check in report.checks) else 1
+
+
+def parse_flags() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", nargs="*", choices=tuple(TEXT), default=["1.5b", "3b", "7b"])
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
+    parser.add_argument("--static-batches", nargs="*", type=int, default=[1, 8])
+    parser.add_argument("--check", choices=tuple(TEXT), help="size of the accuracy check")
+    parser.add_argument("--text-tokens", type=int, default=64, help="beside the image's features")
+    parser.add_argument("--new-tokens", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plain", action="store_true", help="also the engine without our kernels")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=JSON")
+    return parser.parse_args()
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Return what the numbers depend on."""
+    found = {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+        "device": device.type,
+    }
+    if device.type == "cuda":
+        found["device"] = torch.cuda.get_device_name()
+        found["copy_gb_s"] = round(copy_bandwidth(device) / 1e9, 1)
+    return found
+
+
+def copy_bandwidth(device: torch.device) -> float:
+    """Return bytes read plus bytes written a second, of the faster of two ways to copy."""
+    source = torch.randn(2**29, device=device)
+    target = torch.empty_like(source)
+    ways = (lambda: target.copy_(source), lambda: torch.mul(source, 1.0, out=target))
+    medians = [statistics.median(timed(way, device) for _ in range(20)) for way in ways]
+    return 2 * source.numel() * source.element_size() / min(medians)
+
+
+def timed(work: Callable[[], Any], device: torch.device) -> float:
+    """Return the seconds that ``work`` takes, until the device is done with it."""
+    synchronise(device)
+    started = perf_counter()
+    work()
+    synchronise(device)
+    return perf_counter() - started
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+@contextmanager
+def peak(row: Row, device: torch.device) -> Iterator[None]:
+    """Note the highest memory use in between, and the time that it took."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    yield
+    if device.type == "cuda":
+        row.peak_gib = torch.cuda.max_memory_allocated() / 2**30
+
+
+def make_model(size: str, device: torch.device, dtype: torch.dtype) -> Any:
+    """Return a LLaVA of random weights, made on the device."""
+    hidden, intermediate, layers, heads, kv_heads = TEXT[size]
+    text = LlamaConfig(
+        vocab_size=VOCAB,
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        max_position_embeddings=4096,
+        tie_word_embeddings=False,
+    )
+    small = size in SMALL_TOWER
+    vision = CLIPVisionConfig(
+        hidden_size=64 if small else 1024,
+        intermediate_size=128 if small else 4096,
+        num_hidden_layers=2 if small else 24,
+        num_attention_heads=2 if small else 16,
+        image_size=112 if small else 336,
+        patch_size=14,
+    )
+    rows = (vision.image_size // vision.patch_size) ** 2
+    config = LlavaConfig(
+        text_config=text, vision_config=vision, image_token_index=IMAGE, image_seq_length=rows
+    )
+    torch.manual_seed(SEED)
+    with device:
+        model = LlavaForConditionalGeneration._from_config(
+            config, dtype=dtype, attn_implementation="sdpa"
+        )
+    model.generation_config.eos_token_id = None
+    model.generation_config.pad_token_id = 0
+    return model.to(device).eval()
+
+
+@dataclass
+class Prompts:
+    """The same request, or requests of different lengths, for all contenders."""
+
+    ids: torch.Tensor
+    """int64 ``[B, S]``, padded at the left; the image is a run of its placeholder."""
+    mask: torch.Tensor
+    pixels: torch.Tensor
+    engine: list[list[int]]
+    """Without padding; the image is rows of the prompt table."""
+
+
+def make_prompts(model: Any, batch: int, text_tokens: int, *, ragged: bool = False) -> Prompts:
+    rows, size = model.config.image_seq_length, model.config.vision_config.image_size
+    make = torch.Generator().manual_seed(SEED)
+    texts = [
+        torch.randint(5, IMAGE, (text_tokens - (5 * row if ragged else 0),), generator=make)
+        for row in range(batch)
+    ]
+    placeholders = torch.full((rows,), IMAGE)
+    whole = [torch.cat([text[:4], placeholders, text[4:]]) for text in texts]
+    longest = max(map(len, whole))
+    ids = torch.zeros((batch, longest), dtype=torch.int64)
+    mask = torch.zeros_like(ids)
+    engine = []
+    for row, prompt in enumerate(whole):
+        ids[row, longest - len(prompt) :] = prompt
+        mask[row, longest - len(prompt) :] = 1
+        table = range(VOCAB + row * rows, VOCAB + (row + 1) * rows)
+        engine.append([*prompt[:4].tolist(), *table, *prompt[4 + rows :].tolist()])
+    pixels = torch.randn((batch, 3, size, size), generator=make)
+    device = model.device
+    return Prompts(ids.to(device), mask.to(device), pixels.to(device, model.dtype), engine)
+
+
+def features_of(model: Any, pixels: torch.Tensor) -> torch.Tensor:
+    """Return the prompt table, ``[B rows, H]``."""
+    with torch.inference_mode():
+        found = model.model.get_image_features(pixel_values=pixels).pooler_output
+        return torch.cat(list(found)).clone()
+
+
+def generate(model: Any, prompts: Prompts, new_tokens: int, **settings: Any) -> Any:
+    return model.generate(
+        input_ids=prompts.ids,
+        attention_mask=prompts.mask,
+        pixel_values=prompts.pixels,
+        max_new_tokens=new_tokens,
+        do_sample=False,
+        **settings,
+    )
+
+
+def measure(report: Report, size: str, device: torch.device, flags: argparse.Namespace) -> None:
+    """Add the rows of one size; contenders follow each other in this process."""
+    model = make_model(size, device, torch.bfloat16)
+    tokens = flags.new_tokens
+    agree: dict[int, Any] = {}
+    for batch in flags.batches:
+        prompts = make_prompts(model, batch, flags.text_tokens)
+        row = Row(size, "HF generate", batch)
+        run = lambda n: generate(model, prompts, n)  # noqa: B023, E731 - called in this round
+        with peak(row, device):
+            time_generate(row, run, batch, tokens, flags.rounds, device)
+            seconds = time_hf_prefill(model, prompts, flags.rounds, device)
+        row.prefill_tokens_s = prompts.ids.numel() / seconds
+        agree[batch] = generate(
+            model, prompts, 16, output_logits=True, return_dict_in_generate=True
+        )
+        add(report, row)
+    for batch in flags.static_batches:
+        prompts = make_prompts(model, batch, flags.text_tokens)
+        row = Row(size, "HF generate, static cache, compiled", batch)
+        run = lambda n: generate(model, prompts, n, cache_implementation="static")  # noqa: B023, E731
+        with peak(row, device):
+            try:
+                time_generate(row, run, batch, tokens, flags.rounds, device)
+            except Exception as error:  # noqa: BLE001 - a contender that fails is reported so
+                print(f"{row.contender} failed: {error!r}"[:600], flush=True)
+                continue
+        add(report, row)
+    torch._dynamo.reset()
+    free(device)
+    measure_engine(report, size, model, agree, device, flags)
+
+
+def measure_engine(
+    report: Report,
+    size: str,
+    model: Any,
+    agree: dict[int, Any],
+    device: torch.device,
+    flags: argparse.Namespace,
+) -> None:
+    kinds = [("engine", True)] + ([("engine without our kernels", False)] if flags.plain else [])
+    prompts = {batch: make_prompts(model, batch, flags.text_tokens) for batch in flags.batches}
+    length = prompts[flags.batches[0]].ids.shape[1]
+    most = max(flags.batches)
+    limits = LlmLimits(
+        max_batch_size=most,
+        max_input_len=length,
+        max_seq_len=length + flags.new_tokens,
+        max_num_tokens=most * length,
+        max_multimodal_len=most * model.config.image_seq_length,
+    )
+    started = perf_counter()
+    decoder = MergedDecoder(
+        language_model(model), limits.max_seq_len, dtype=torch.bfloat16, device=device
+    )
+    # From here on one copy of the language model is enough; the tower stays.
+    model.model.language_model = None
+    model.lm_head = None
+    free(device)
+    merge_s = perf_counter() - started
+    for name, uses_triton in kinds:
+        with tempfile.TemporaryDirectory() as work:
+            started = perf_counter()
+            session = build(decoder, Path(work), limits, flags, uses_triton)
+            ready_s = merge_s + perf_counter() - started
+            print(f"{size}: {name} ready in {ready_s:.0f} s", flush=True)
+            for batch in flags.batches:
+                row = Row(size, name, batch, ready_s=ready_s)
+                with peak(row, device):
+                    time_engine(row, session, model, prompts[batch], flags, device)
+                row.of_floor = of_floor(report, decoder, row)
+                add(report, row)
+                compare(report, row, session, model, prompts[batch], agree[batch])
+            del session
+            free(device)
+
+
+def language_model(model: Any) -> Any:
+    """Return LLaVA's language model as a causal language model of its own."""
+
+    return SimpleNamespace(
+        config=model.config.text_config, model=model.model.language_model, lm_head=model.lm_head
+    )
+
+
+def build(
+    decoder: MergedDecoder,
+    work: Path,
+    limits: LlmLimits,
+    flags: argparse.Namespace,
+    uses_triton: bool = True,
+) -> AotSession:
+    options = {name: json.loads(value) for name, value in (o.split("=") for o in flags.option)}
+    compile_decoder(
+        decoder,
+        work,
+        limits=limits,
+        special_tokens=SpecialTokens(image=IMAGE),
+        options=options,
+        uses_triton=uses_triton,
+    )
+    state = {f"decoder.{name}": tensor for name, tensor in decoder.state_dict().items()}
+    return AotSession(work, weights=state)
+
+
+def time_generate(
+    row: Row,
+    run: Callable[[int], Any],
+    batch: int,
+    tokens: int,
+    rounds: int,
+    device: torch.device,
+) -> None:
+    """Time ``generate`` for one token and for all; the difference is the decode steps'."""
+    started = perf_counter()
+    run(tokens)
+    row.ready_s = perf_counter() - started
+    run(1)
+    first = statistics.median(timed(lambda: run(1), device) for _ in range(rounds))
+    whole = statistics.median(timed(lambda: run(tokens), device) for _ in range(rounds))
+    row.first_token_ms = first * 1e3
+    row.decode_ms = (whole - first) / (tokens - 1) * 1e3
+    row.decode_tokens_s = batch / row.decode_ms * 1e3
+
+
+def time_hf_prefill(model: Any, prompts: Prompts, rounds: int, device: torch.device) -> float:
+    """Return the seconds of the language model alone, without generate's own work."""
+    table = features_of(model, prompts.pixels)
+    embeds = model.get_input_embeddings()(prompts.ids)
+    embeds = embeds.masked_scatter((prompts.ids == IMAGE)[..., None], table.to(embeds.dtype))
+
+    def run() -> Any:
+        with torch.inference_mode():
+            out = model.model.language_model(inputs_embeds=embeds, use_cache=True)
+            return model.lm_head(out.last_hidden_state[:, -1])
+
+    run()
+    return statistics.median(timed(run, device) for _ in range(rounds))
+
+
+def time_engine(
+    row: Row,
+    session: AotSession,
+    model: Any,
+    prompts: Prompts,
+    flags: argparse.Namespace,
+    device: torch.device,
+) -> None:
+    table = features_of(model, prompts.pixels)
+
+    def prefill() -> Any:
+        return session.prefill(prompts.engine, table, new_tokens=flags.new_tokens)
+
+    def first() -> Any:
+        logits = session.prefill(
+            prompts.engine, features_of(model, prompts.pixels), new_tokens=flags.new_tokens
+        )
+        return logits.argmax(-1).tolist()
+
+    def steps() -> None:
+        for _ in range(flags.new_tokens - 1):
+            session.decode()
+        session._answers(flags.new_tokens)
+
+    for _ in range(2):
+        prefill()
+        steps()
+    fill = statistics.median(timed(prefill, device) for _ in range(flags.rounds))
+    row.first_token_ms = statistics.median(timed(first, device) for _ in range(flags.rounds)) * 1e3
+    row.prefill_tokens_s = prompts.ids.numel() / fill
+    seconds = []
+    for _ in range(flags.rounds):
+        prefill()
+        seconds.append(timed(steps, device))
+    row.decode_ms = statistics.median(seconds) / (flags.new_tokens - 1) * 1e3
+    row.decode_tokens_s = row.batch / row.decode_ms * 1e3
+
+
+def of_floor(report: Report, decoder: MergedDecoder, row: Row) -> float | None:
+    """Return the share of the bound: bytes of weights that a step reads over copy bandwidth."""
+    if "copy_gb_s" not in report.machine:
+        return None
+    size = sum(each.numel() * each.element_size() for each in decoder.parameters())
+    size -= decoder.embed.numel() * decoder.embed.element_size()
+    return size / (report.machine["copy_gb_s"] * 1e9) * 1e3 / row.decode_ms
+
+
+def compare(
+    report: Report, row: Row, session: AotSession, model: Any, prompts: Prompts, theirs: Any
+) -> None:
+    """Compare the engine with HF in the same number format, along HF's tokens."""
+    table = features_of(model, prompts.pixels)
+    forced = theirs.sequences[:, prompts.ids.shape[1] :]
+    ours = along(session, prompts, table, forced)
+    errors = [relative(a, b.float()) for a, b in zip(ours, theirs.logits)]
+    agreed = [bool((a.argmax(-1) == b.argmax(-1)).all()) for a, b in zip(ours, theirs.logits)]
+    report.checks.append(
+        {
+            "check": "bfloat16 logits, engine to HF bfloat16",
+            "size": row.size,
+            "contender": row.contender,
+            "batch": row.batch,
+            "relative_error": max(errors),
+            "same_choice": f"{sum(agreed)} of {len(agreed)} steps",
+            "passed": max(errors) < 0.05,
+        }
+    )
+    print(report.checks[-1], flush=True)
+
+
+def along(
+    session: AotSession, prompts: Prompts, table: torch.Tensor, forced: torch.Tensor
+) -> list[torch.Tensor]:
+    """Return the engine's logits of each step, given the tokens to take."""
+    steps = forced.shape[1]
+    found = [session.prefill(prompts.engine, table, new_tokens=steps).clone()]
+    for step in range(steps - 1):
+        found.append(session.decode(forced[:, step].tolist()).clone())
+    return found
+
+
+def relative(ours: torch.Tensor, reference: torch.Tensor) -> float:
+    return float((ours - reference).norm() / reference.norm())
+
+
+def check_accuracy(report: Report, device: torch.device, size: str) -> None:
+    """Compare with HF in float32: tokens, logits, and what bfloat16 loses in both."""
+    torch.set_float32_matmul_precision("highest")
+    rounded = make_model(size, device, torch.bfloat16)
+    exact = make_model(size, device, torch.bfloat16).float()
+    steps, batch = 32, 3
+    prompts = make_prompts(exact, batch, 24, ragged=True)
+    settings = {"output_logits": True, "return_dict_in_generate": True}
+    reference = generate(exact, prompts, steps, **settings)
+    forced = reference.sequences[:, prompts.ids.shape[1] :]
+    table = features_of(exact, prompts.pixels)
+    length = prompts.ids.shape[1]
+    limits = LlmLimits(
+        max_batch_size=batch,
+        max_input_len=length,
+        max_seq_len=length + steps,
+        max_num_tokens=batch * length,
+        max_multimodal_len=batch * exact.config.image_seq_length,
+    )
+    flags = argparse.Namespace(option=[])
+    half_prompts = make_prompts(rounded, batch, 24, ragged=True)
+    with torch.inference_mode():
+        theirs = hf_along(rounded, half_prompts, table.to(torch.bfloat16), forced)
+    for dtype in (torch.float32, torch.bfloat16):
+        decoder = MergedDecoder(
+            language_model(exact), limits.max_seq_len, dtype=dtype, device=device
+        )
+        with tempfile.TemporaryDirectory() as work:
+            session = build(decoder, Path(work), limits, flags)
+            for rows in (batch, 1):
+                some = Prompts(
+                    prompts.ids[:rows], prompts.mask[:rows], prompts.pixels, prompts.engine[:rows]
+                )
+                ours = along(session, some, table, forced[:rows])
+                errors = [relative(a, b[:rows]) for a, b in zip(ours, reference.logits)]
+                result: dict[str, Any] = {
+                    "check": f"{dtype} logits, engine to HF float32".replace("torch.", ""),
+                    "size": size,
+                    "batch": rows,
+                    "relative_error": max(errors),
+                }
+                if dtype == torch.float32:
+                    answer = session.generate(some.engine, table, max_new_tokens=steps)
+                    result["same_tokens"] = answer.token_ids == forced[:rows].tolist()
+                    result["distinct_tokens"] = len(set(forced[:rows].flatten().tolist()))
+                    result["passed"] = result["same_tokens"] and max(errors) < 1e-4
+                else:
+                    bound = [relative(a[:rows], b[:rows]) for a, b in zip(theirs, reference.logits)]
+                    result["hf_bfloat16_error"] = max(bound)
+                    result["passed"] = max(errors) < 1.25 * max(bound)
+                report.checks.append(result)
+                print(result, flush=True)
+            del session
+        del decoder
+        free(device)
+
+
+def hf_along(
+    model: Any, prompts: Prompts, table: torch.Tensor, forced: torch.Tensor
+) -> list[torch.Tensor]:
+    """Return HF's logits of each step, given the tokens to take; the whole text in each."""
+    found = []
+    for step in range(forced.shape[1]):
+        ids = torch.cat([prompts.ids, forced[:, :step]], 1)
+        mask = torch.cat([prompts.mask, torch.ones_like(forced[:, :step])], 1)
+        embeds = model.get_input_embeddings()(ids)
+        embeds = embeds.masked_scatter((ids == IMAGE)[..., None], table)
+        places = (mask.cumsum(-1) - 1).clamp(min=0)
+        out = model.model.language_model(
+            inputs_embeds=embeds, attention_mask=mask, position_ids=places, use_cache=False
+        )
+        found.append(model.lm_head(out.last_hidden_state[:, -1]).float())
+    return found
+
+
+def free(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def add(report: Report, row: Row) -> None:
+    report.rows.append(row)
+    print(json.dumps(asdict(row)), flush=True)
+
+
+def write(report: Report, path: Path | None) -> None:
+    if path:
+        path.write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
+
+
+def markdown(report: Report) -> str:
+    """Return the rows as a table, each decode rate also as a multiple of HF generate's."""
+    base = {
+        (row.size, row.batch): row.decode_tokens_s
+        for row in report.rows
+        if row.contender == "HF generate"
+    }
+    lines = [
+        "| size | batch | contender | prefill tok/s | first token, image included "
+        "| decode tok/s | a step | times HF generate | of the floor | peak memory | ready after |",
+        "| --- " * 11 + "|",
+    ]
+    for row in sorted(report.rows, key=lambda row: (list(TEXT).index(row.size), row.batch)):
+        fill = f"{row.prefill_tokens_s:,.0f}" if row.prefill_tokens_s else ""
+        floor = f"{row.of_floor:.0%}" if row.of_floor and row.batch == 1 else ""
+        times = row.decode_tokens_s / base.get((row.size, row.batch), float("nan"))
+        lines.append(
+            f"| {row.size} | {row.batch} | {row.contender} | {fill} | {row.first_token_ms:.1f} ms "
+            f"| {row.decode_tokens_s:,.0f} | {row.decode_ms:.2f} ms | {times:.2f}x | {floor} "
+            f"| {row.peak_gib:.1f} GiB | {row.ready_s:.0f} s |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

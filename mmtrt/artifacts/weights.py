@@ -1,0 +1,31 @@
+"""What a weight file's first bytes and an index's names tell, without reading tensors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+LFS_FIRST_LINE = b"version https://git-lfs"
+LFS_MAX_BYTES = 1024
+"""A pointer must be smaller than this. Source: git-lfs docs/spec.md."""
+INDEX_SUFFIX = ".safetensors.index.json"
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Return whether this is the stand-in that git checks out when git-lfs is not installed."""
+    if path.stat().st_size >= LFS_MAX_BYTES:
+        return False
+    with path.open("rb") as file:
+        return file.read(len(LFS_FIRST_LINE)) == LFS_FIRST_LINE
+
+
+def shard_names(index: Path) -> set[str]:
+    """Return the files that an index names, relative to its own directory.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError, RecursionError: for what is no index.
+    """
+    names = set(json.loads(index.read_bytes())["weight_map"].values())
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError("a shard's name is not text")
+    return names

@@ -1,0 +1,194 @@
+"""Compile a language model ahead of time with AOTInductor: ``prompt.pt2`` and ``token*.pt2``.
+
+The packages hold code only. Weights lie beside them in one file, are loaded once, and are lent to
+every package: prefill and decode share one copy, whatever the size of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from mmtrt.native import aot_ops
+from mmtrt.native.aot_config import CONFIG_FILE, WEIGHTS_FILE, AotConfig, capability_of
+from mmtrt.native.aot_llm import MergedDecoder, PromptGraph, TokenGraph
+from mmtrt.native.component import SpecialTokens, read_component
+from mmtrt.native.errors import NativeError
+from mmtrt.native.json_file import write_json
+from mmtrt.native.limits import LlmLimits, check_limits
+from mmtrt.native.progress import mebibytes, say
+
+_TRACED_ROWS = 3
+_TRACED_TOKENS = 16
+_TRACED_BATCH = 2
+
+DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A graph to be compiled."""
+
+    name: str
+    module: torch.nn.Module
+    args: tuple[Any, ...]
+    dynamic_shapes: tuple[Any, ...]
+
+
+def build_aot_llm(
+    checkpoint_dir: Path, output_dir: Path, *, limits: LlmLimits, device: str, dtype: str
+) -> None:
+    """Write the packages, the weights and the configuration of an ``llm`` component.
+
+    Args:
+        checkpoint_dir: what ``convert`` wrote for the language model.
+        output_dir: made if needed; files of the same names are replaced.
+        limits: largest request; the batch of the packages may be any up to ``max_batch_size``.
+        device: ``cpu`` or ``cuda``; packages run on machines with the same capability only.
+        dtype: type of weights, activations and cache, a key of ``DTYPES``.
+
+    Raises:
+        NativeError: ART2xx or MDL2xx, if the checkpoint cannot be used; ENG201, if the limits
+            contradict each other.
+    """
+    from mmtrt.native.families import family_of
+    from mmtrt.native.weights import load_weights
+
+    component = read_component(checkpoint_dir, "llm")
+    if component.quantization:
+        raise NativeError(
+            f"aot_inductor cannot run {component.quantization.format} weights", code="ENG204"
+        )
+    check_limits(limits)
+    model = family_of(component.family).language_model(component)
+    load_weights(model, checkpoint_dir, tied_head=component.tie_word_embeddings)
+    decoder = MergedDecoder(model, limits.max_seq_len, dtype=DTYPES[dtype], device=device)
+    del model
+    compile_decoder(decoder, output_dir, limits=limits, special_tokens=component.special_tokens)
+    save_weights(decoder, output_dir)
+
+
+def compile_decoder(
+    decoder: MergedDecoder,
+    output_dir: Path,
+    *,
+    limits: LlmLimits,
+    special_tokens: SpecialTokens,
+    options: Mapping[str, Any] | None = None,
+    uses_triton: bool = True,
+) -> None:
+    """Write the packages and the configuration of a decoder; its device is theirs.
+
+    Args:
+        decoder: with weights.
+        output_dir: made if needed.
+        limits: largest request.
+        special_tokens: what ends an answer.
+        options: further settings of inductor.
+        uses_triton: take the kernels of ``aot_triton`` where the device and the model allow it.
+    """
+    output_dir.mkdir(parents=True, exist_ok=True)
+    config: dict[str, Any] = {"aot_inductor.package_constants_in_so": False}
+    if decoder.embed.device.type == "cuda":
+        # The code that launches kernels is replayed from a graph, or hidden behind the prefill.
+        config["aot_inductor.compile_wrapper_opt_level"] = "O0"
+    config.update(options or {})
+    names = []
+    with torch.no_grad():
+        for graph in _graphs(decoder, limits, uses_triton):
+            started = perf_counter()
+            exported = torch.export.export(
+                graph.module, graph.args, dynamic_shapes=graph.dynamic_shapes, strict=False
+            )
+            package = output_dir / f"{graph.name}.pt2"
+            torch._inductor.aoti_compile_and_package(
+                exported, package_path=str(package), inductor_configs=dict(config)
+            )
+            size, seconds = mebibytes(package.stat().st_size), perf_counter() - started
+            say(f"compiled {package.name}: {size} in {seconds:.0f} s")
+            names.append(graph.name)
+    device = decoder.embed.device
+    write_json(
+        output_dir / CONFIG_FILE,
+        AotConfig(
+            packages=tuple(names),
+            device=device.type,
+            capability=capability_of(device.type),
+            dtype=str(decoder.dtype).removeprefix("torch."),
+            limits=limits,
+            vocab_size=decoder.vocab_size,
+            hidden_size=decoder.hidden_size,
+            layers=decoder.cache.layers,
+            kv_heads=decoder.cache.heads,
+            head_size=decoder.cache.head_size,
+            special_tokens=special_tokens,
+            torch=torch.__version__,
+        ).to_json(),
+    )
+
+
+def save_weights(decoder: MergedDecoder, output_dir: Path) -> None:
+    """Write the merged weights beside the packages."""
+    from safetensors.torch import save_file
+
+    state = {f"decoder.{name}": tensor for name, tensor in decoder.state_dict().items()}
+    # safetensors refuses two names for the same memory; a tied head is found by its absence.
+    if decoder.head.data_ptr() == decoder.embed.data_ptr():
+        del state["decoder.head"]
+    save_file(state, output_dir / WEIGHTS_FILE)
+
+
+def _graphs(decoder: MergedDecoder, limits: LlmLimits, uses_triton: bool) -> Iterator[Graph]:
+    device = decoder.embed.device
+    ops: Any = aot_ops
+    if uses_triton and device.type == "cuda":
+        from mmtrt.native import aot_triton
+
+        ops = aot_triton if aot_triton.supports(decoder.cache.head_size) else aot_ops
+    many = limits.max_batch_size > 1
+    batch = torch.export.Dim("batch", max=limits.max_batch_size) if many else None
+    yield _prompt_graph(decoder, limits, batch)
+    if many:
+        yield _token_graph("token", decoder, ops, batch, _TRACED_BATCH)
+    # A graph for batch 1 alone has kernels of its own; without them it is only needed for itself.
+    if not many or ops is not aot_ops:
+        yield _token_graph("token_1", decoder, ops, None, 1)
+
+
+def _prompt_graph(decoder: MergedDecoder, limits: LlmLimits, batch: Any) -> Graph:
+    device, cache = decoder.embed.device, decoder.cache
+    rows = 1 if batch is None else _TRACED_BATCH
+    tokens = min(_TRACED_TOKENS, limits.max_input_len)
+    ids = torch.zeros((rows, tokens), dtype=torch.int64, device=device)
+    lengths = torch.full((rows,), tokens, dtype=torch.int64, device=device)
+    table = torch.zeros(
+        (_TRACED_ROWS, decoder.hidden_size), dtype=decoder.dtype, device=device
+    )
+    caches = [cache.zeros(rows, dtype=decoder.dtype, device=device) for _ in range(2)]
+    by_batch = {} if batch is None else {0: batch}
+    width = torch.export.Dim("tokens", min=2, max=max(limits.max_input_len, 3))
+    by_cache = [by_batch] * cache.layers
+    table_rows = torch.export.Dim("rows", max=max(limits.max_multimodal_len, _TRACED_ROWS))
+    shapes = ({**by_batch, 1: width}, by_batch, {0: table_rows}, by_cache, by_cache)
+    return Graph("prompt", PromptGraph(decoder), (ids, lengths, table, *caches), shapes)
+
+
+def _token_graph(name: str, decoder: MergedDecoder, ops: Any, batch: Any, rows: int) -> Graph:
+    device, cache = decoder.embed.device, decoder.cache
+    ids = torch.zeros(rows, dtype=torch.int64, device=device)
+    places = torch.arange(cache.max_seq_len - 1, device=device)
+    caches = [cache.zeros(rows, dtype=decoder.dtype, device=device) for _ in range(2)]
+    by_batch = {} if batch is None else {0: batch}
+    by_cache = [by_batch] * cache.layers
+    span = torch.export.Dim("places", max=cache.max_seq_len)
+    shapes = (by_batch, by_batch, {0: span}, by_cache, by_cache)
+    return Graph(name, TokenGraph(decoder, ops), (ids, ids.clone(), places, *caches), shapes)

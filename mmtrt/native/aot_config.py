@@ -1,0 +1,99 @@
+"""``aot.json`` beside the packages: what they take, their limits and where they run."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mmtrt.native.component import SpecialTokens
+from mmtrt.native.errors import NativeError
+from mmtrt.native.json_file import read_json
+from mmtrt.native.limits import LlmLimits
+
+SCHEMA = 1
+CONFIG_FILE = "aot.json"
+WEIGHTS_FILE = "weights.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AotConfig:
+    """What the runtime needs to know of the packages."""
+
+    packages: tuple[str, ...]
+    """``prompt``; ``token`` for any batch; ``token_1`` for batch 1."""
+    device: str
+    capability: str
+    """What the machine must have; see ``capability_of``."""
+    dtype: str
+    limits: LlmLimits
+    vocab_size: int
+    hidden_size: int
+    layers: int
+    kv_heads: int
+    head_size: int
+    special_tokens: SpecialTokens
+    torch: str
+    """Version that compiled the packages."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document of ``aot.json``."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+
+def capability_of(device: str) -> str:
+    """Return what compiled code depends on: ``sm_90``, or the instruction set of the processor."""
+    import torch
+
+    if device == "cuda":
+        major, minor = torch.cuda.get_device_capability()
+        return f"sm_{major}{minor}"
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def read_aot_config(directory: Path) -> AotConfig:
+    """Read ``aot.json``.
+
+    Raises:
+        NativeError: ART203, if the directory holds no packages that this machine can run.
+    """
+    document = read_json(
+        directory / CONFIG_FILE,
+        code="ART203",
+        what="the compiled packages",
+        fix="build the llm engine again with engine=aot_inductor",
+    )
+    if document.pop("schema", None) != SCHEMA:
+        raise NativeError(f"{directory / CONFIG_FILE}: not of schema {SCHEMA}", code="ART203")
+    try:
+        config = AotConfig(
+            **{
+                **document,
+                "packages": tuple(document["packages"]),
+                "limits": LlmLimits(**document["limits"]),
+                "special_tokens": SpecialTokens.from_json(document["special_tokens"]),
+            }
+        )
+    except (KeyError, TypeError) as error:
+        raise NativeError(
+            f"{directory / CONFIG_FILE}: incomplete or damaged: {error!r}", code="ART203"
+        ) from error
+    _check_machine(directory, config)
+    return config
+
+
+def _check_machine(directory: Path, config: AotConfig) -> None:
+    import torch
+
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise NativeError(f"{directory}: compiled for a GPU, and there is none", code="ART203")
+    ours = {"capability": capability_of(config.device), "torch": torch.__version__}
+    for key, value in ours.items():
+        built = getattr(config, key)
+        if built != value:
+            raise NativeError(
+                f"{directory}: compiled with {key} {built}, here it is {value}",
+                code="ART203",
+                fix="build the llm engine again on this machine",
+            )

@@ -1,0 +1,221 @@
+"""A Llama-like language model as two graphs that share weights and a KV cache written in place.
+
+``PromptGraph`` reads whole prompts, in which ids from V on are rows of a table of visual features;
+``TokenGraph`` reads one new token of each request.
+
+Legend of shapes: B batch, S tokens of the longest prompt, V vocabulary, P rows of the table,
+H hidden size, G key/value heads, D head size, MAX ``max_seq_len``, T places that are looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmtrt.native import aot_ops
+from mmtrt.native.errors import NativeError
+
+
+@dataclass(frozen=True)
+class CachePlan:
+    """Sizes of the KV cache: keys and values ``[B, heads, MAX + 1, head_size]`` a layer.
+
+    The last place stays empty: a part of the cache that might be the whole would need two graphs.
+    """
+
+    layers: int
+    heads: int
+    max_seq_len: int
+    head_size: int
+
+    def zeros(self, batch: int, *, dtype: torch.dtype, device: Any) -> list[torch.Tensor]:
+        """Return the keys (or values) of all layers, empty."""
+        shape = (batch, self.heads, self.max_seq_len + 1, self.head_size)
+        return [torch.zeros(shape, dtype=dtype, device=device) for _ in range(self.layers)]
+
+
+class MergedLayer(nn.Module):
+    """A decoder layer whose projections of one input are one matrix: q|k|v and gate|up."""
+
+    def __init__(self, layer: Any, *, dtype: torch.dtype, device: Any) -> None:
+        """Take the weights of a layer of transformers; the originals may be freed afterwards."""
+        super().__init__()
+        attention, mlp = layer.self_attn, layer.mlp
+
+        def merged(*linears: nn.Linear) -> nn.Linear:
+            return _merged(linears, dtype=dtype, device=device)
+
+        self.norm = _parameter(layer.input_layernorm.weight, dtype, device)
+        self.qkv = merged(attention.q_proj, attention.k_proj, attention.v_proj)
+        self.out = merged(attention.o_proj)
+        self.mlp_norm = _parameter(layer.post_attention_layernorm.weight, dtype, device)
+        self.gate_up = merged(mlp.gate_proj, mlp.up_proj)
+        self.down = merged(mlp.down_proj)
+
+
+class MergedDecoder(nn.Module):
+    """Embedding, layers, final norm and head of a Llama, Mistral or Qwen2 language model."""
+
+    def __init__(
+        self, model: Any, max_seq_len: int, *, dtype: torch.dtype, device: Any = "cpu"
+    ) -> None:
+        """Take the weights of a causal language model of transformers.
+
+        Raises:
+            NativeError: MDL208, if its layers are not of this kind.
+        """
+        super().__init__()
+        config = model.config
+        if config.hidden_act != "silu":
+            raise NativeError(
+                f"hidden_act {config.hidden_act!r} is not supported by aot_inductor", code="MDL208"
+            )
+        heads = config.num_attention_heads
+        self.cache = CachePlan(
+            layers=config.num_hidden_layers,
+            heads=getattr(config, "num_key_value_heads", None) or heads,
+            max_seq_len=max_seq_len,
+            head_size=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        )
+        self.vocab_size: int = config.vocab_size
+        self.hidden_size: int = config.hidden_size
+        self.eps: float = config.rms_norm_eps
+        self.embed = _parameter(model.model.embed_tokens.weight, dtype, device)
+        layers = model.model.layers
+        self.layers = nn.ModuleList(
+            MergedLayer(layer, dtype=dtype, device=device) for layer in layers
+        )
+        self.norm = _parameter(model.model.norm.weight, dtype, device)
+        self.head = _parameter(model.lm_head.weight, dtype, device)
+        cos, sin = _rotations(model.model.rotary_emb, max_seq_len)
+        self.cos: torch.Tensor
+        self.sin: torch.Tensor
+        self.register_buffer("cos", cos.to(device))
+        self.register_buffer("sin", sin.to(device))
+        self.requires_grad_(False).eval()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of weights, activations and cache."""
+        return self.embed.dtype
+
+
+class PromptGraph(nn.Module):
+    """The prefill: prompts, padded at the right, to the logits of their first new tokens."""
+
+    def __init__(self, decoder: MergedDecoder) -> None:
+        """Share the decoder's weights."""
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(
+        self,
+        ids: torch.Tensor,
+        lengths: torch.Tensor,
+        table: torch.Tensor,
+        keys: list[torch.Tensor],
+        values: list[torch.Tensor],
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Fill the cache from its start and return logits and the likeliest tokens.
+
+        Args:
+            ids: int64 ``[B, S]``; ``V + row`` stands for a row of ``table``.
+            lengths: int64 ``[B]``; tokens of each prompt, at least 1.
+            table: ``[P, H]`` of the weights' type; at least one row, also without images.
+            keys: ``[B, G, MAX + 1, D]`` of the weights' type for each layer, changed in place.
+            values: the same.
+
+        Returns:
+            float32 ``[B, V]`` and int64 ``[B]``.
+        """
+        decoder = self.decoder
+        vocab_size = decoder.vocab_size
+        text = decoder.embed[ids.clamp(max=vocab_size - 1)]
+        visual = table[(ids - vocab_size).clamp(min=0)]
+        x = torch.where((ids >= vocab_size)[..., None], visual, text)
+        for layer, key, value in zip(decoder.layers, keys, values):
+            qkv = aot_ops.norm_linear(
+                x, layer.norm, decoder.eps, layer.qkv.weight, layer.qkv.bias
+            )
+            seen = aot_ops.attend_prompt(qkv, decoder.cos, decoder.sin, key, value)
+            x = aot_ops.linear_add(seen, layer.out.weight, layer.out.bias, x)
+            x = _mlp(aot_ops, layer, decoder.eps, x)
+        rows = torch.arange(ids.shape[0], device=ids.device)
+        last = x[rows, lengths - 1]
+        logits = aot_ops.norm_linear(last, decoder.norm, decoder.eps, decoder.head, None).float()
+        return logits, logits.argmax(-1)
+
+
+class TokenGraph(nn.Module):
+    """A decode step: one new token of each request to the logits of the next."""
+
+    def __init__(self, decoder: MergedDecoder, ops: ModuleType = aot_ops) -> None:
+        """Share the decoder's weights; ``ops`` is ``aot_ops`` or a module with the same steps."""
+        super().__init__()
+        self.decoder = decoder
+        self._ops: Any = ops
+
+    def forward(
+        self,
+        ids: torch.Tensor,
+        lengths: torch.Tensor,
+        places: torch.Tensor,
+        keys: list[torch.Tensor],
+        values: list[torch.Tensor],
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add the tokens to the cache and return logits and the likeliest next tokens.
+
+        Args:
+            ids: int64 ``[B]``, below V.
+            lengths: int64 ``[B]``; filled places of the cache, the new token not counted.
+            places: int64 ``[T]``, ``0 .. T - 1``, with T above every length.
+            keys: as in ``PromptGraph``.
+            values: as in ``PromptGraph``.
+
+        Returns:
+            float32 ``[B, V]`` and int64 ``[B]``.
+        """
+        decoder, ops = self.decoder, self._ops
+        x = decoder.embed[ids]
+        for layer, key, value in zip(decoder.layers, keys, values):
+            qkv = ops.norm_linear(x, layer.norm, decoder.eps, layer.qkv.weight, layer.qkv.bias)
+            seen = ops.attend_one(qkv, decoder.cos, decoder.sin, lengths, places, key, value)
+            x = ops.linear_add(seen, layer.out.weight, layer.out.bias, x)
+            x = _mlp(ops, layer, decoder.eps, x)
+        logits = ops.norm_linear(x, decoder.norm, decoder.eps, decoder.head, None).float()
+        return logits, logits.argmax(-1)
+
+
+def _mlp(ops: Any, layer: Any, eps: float, x: torch.Tensor) -> torch.Tensor:
+    inner = ops.norm_gated(x, layer.mlp_norm, eps, layer.gate_up.weight, layer.gate_up.bias)
+    return ops.linear_add(inner, layer.down.weight, layer.down.bias, x)
+
+
+def _parameter(tensor: torch.Tensor, dtype: torch.dtype, device: Any) -> nn.Parameter:
+    return nn.Parameter(tensor.detach().to(device, dtype), requires_grad=False)
+
+
+def _merged(linears: tuple[nn.Linear, ...], *, dtype: torch.dtype, device: Any) -> nn.Linear:
+    """Return one linear module whose rows are those of all given, in order."""
+    whole = nn.Linear(1, 1, bias=linears[0].bias is not None, device="meta")
+    whole.in_features = linears[0].in_features
+    whole.out_features = sum(linear.out_features for linear in linears)
+    for name in ("weight", "bias") if linears[0].bias is not None else ("weight",):
+        parts = [getattr(linear, name).detach().to(device, dtype) for linear in linears]
+        rows = torch.cat(parts) if len(parts) > 1 else parts[0]
+        setattr(whole, name, nn.Parameter(rows.contiguous(), requires_grad=False))
+    return whole
+
+
+def _rotations(rotary: Any, max_seq_len: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return cosines and sines, float32 ``[MAX, D]``, of the positions below MAX."""
+    frequencies = rotary.inv_freq.detach().float()
+    positions = torch.arange(max_seq_len, device=frequencies.device, dtype=torch.float32)
+    angles = torch.outer(positions, frequencies)
+    angles = torch.cat((angles, angles), -1)
+    scale = rotary.attention_scaling
+    return angles.cos() * scale, angles.sin() * scale

@@ -1,0 +1,310 @@
+"""Run the packages of ``aot_build``: prompts to logits to tokens, without host round trips.
+
+On a GPU a decode step is captured as a CUDA graph for each batch size: the package's call, and the
+bookkeeping after it, all on fixed buffers. Greedy answers need the host only now and then, to see
+whether every request has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from mmtrt.native.aot_config import WEIGHTS_FILE, AotConfig, read_aot_config
+from mmtrt.native.aot_llm import CachePlan
+from mmtrt.native.errors import NativeError
+from mmtrt.native.limits import LlmLimits, RequestSize, check_request
+from mmtrt.native.sampling import Sampler, Sampling
+from mmtrt.native.session import Generation
+
+_CHECK_EVERY = 32
+"""Greedy steps on a GPU between two looks at whether all requests have ended."""
+_SPAN = 64
+"""Granularity of the places that a step on a CPU looks at."""
+
+
+class AotSession:
+    """The packages of one directory, their buffers, and at most one running batch."""
+
+    def __init__(
+        self, directory: Path, *, weights: Mapping[str, torch.Tensor] | None = None
+    ) -> None:
+        """Load packages and weights.
+
+        Args:
+            directory: what ``build_aot_llm`` wrote.
+            weights: tensors to use in place of the weights file, on the packages' device.
+
+        Raises:
+            NativeError: ART203, if this machine cannot run the packages or a file is missing.
+        """
+        self.config: AotConfig = read_aot_config(directory)
+        config = self.config
+        self.limits: LlmLimits = config.limits
+        self.device = torch.device(config.device)
+        self._dtype: torch.dtype = getattr(torch, config.dtype)
+        started = perf_counter()
+        self._weights = dict(weights or _read_weights(directory, config.device))
+        self._packages = {name: self._load(directory, name) for name in config.packages}
+        plan = CachePlan(
+            config.layers, config.kv_heads, self.limits.max_seq_len, config.head_size
+        )
+        batch = self.limits.max_batch_size
+        self._keys = plan.zeros(batch, dtype=self._dtype, device=self.device)
+        self._values = plan.zeros(batch, dtype=self._dtype, device=self.device)
+        self._ids = self._zeros(batch)
+        self._lengths = self._zeros(batch)
+        self._history = self._zeros(batch, self.limits.max_seq_len)
+        self._step = self._zeros(1)
+        self._places = torch.arange(self.limits.max_seq_len, device=self.device)
+        self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, torch.Tensor]] = {}
+        self._batch = 0
+        self._end = 0
+        self.load_ms = (perf_counter() - started) * 1e3
+
+    def prefill(
+        self, prompts: Sequence[Sequence[int]], table: Any = None, *, new_tokens: int = 1
+    ) -> torch.Tensor:
+        """Start a batch and return the logits of its first new tokens, float32 ``[B, V]``.
+
+        Args:
+            prompts: ids of each request, unpadded; ``vocab_size + row`` is a row of ``table``.
+            table: ``[P, H]`` of any floating type; may be left out when no id addresses it.
+            new_tokens: how many tokens will be asked for; checked, not generated.
+
+        Raises:
+            NativeError: RUN201 to RUN206, if a limit is exceeded; RUN212, if an id is beyond the
+                table or a prompt is empty.
+        """
+        config = self.config
+        if not prompts or not all(prompts):
+            raise NativeError("a prompt has no tokens", code="RUN212")
+        check_request(_size_of(prompts, config.vocab_size, new_tokens), self.limits, None)
+        rows = 1 if table is None else len(table)
+        highest, lowest = max(map(max, prompts)), min(map(min, prompts))
+        if highest >= config.vocab_size + (0 if table is None else rows) or lowest < 0:
+            wrong = lowest if lowest < 0 else highest
+            raise NativeError(f"id {wrong} is beyond the prompt table", code="RUN212")
+        if table is None:
+            features = torch.zeros((1, config.hidden_size), dtype=self._dtype, device=self.device)
+        else:
+            features = torch.as_tensor(table).to(self.device, self._dtype).contiguous()
+        longest = max(map(len, prompts))
+        # Graphs are compiled for two tokens and more; padding at the right changes nothing.
+        width = max(longest, 2)
+        padded = [[*prompt, *[0] * (width - len(prompt))] for prompt in prompts]
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
+        ids = torch.tensor(padded, device=self.device)
+        self._batch = batch = len(prompts)
+        self._end = longest
+        keys, values = self._caches(batch)
+        logits, tokens = self._packages["prompt"](ids, lengths, features, keys, values)
+        self._ids[:batch].copy_(tokens)
+        self._lengths[:batch].copy_(lengths)
+        self._history[:batch, 0].copy_(tokens)
+        self._step.fill_(1)
+        return logits
+
+    def decode(self, tokens: Sequence[int] | None = None) -> torch.Tensor:
+        """Add one token to each request and return the logits of the next, float32 ``[B, V]``.
+
+        Args:
+            tokens: one for each request; left out, the likeliest ones of the last step.
+
+        Returns:
+            A buffer that the next call may overwrite.
+
+        Raises:
+            NativeError: RUN204, if the KV cache is full.
+        """
+        batch = self._batch
+        if not batch or (tokens is not None and len(tokens) != batch):
+            raise ValueError("decode needs one token for each request of a running batch")
+        if self._end >= self.limits.max_seq_len:
+            raise NativeError(
+                f"the KV cache is full, max_seq_len is {self.limits.max_seq_len}", code="RUN204"
+            )
+        if tokens is not None:
+            if not all(0 <= token < self.config.vocab_size for token in tokens):
+                raise NativeError("a token is not in the vocabulary", code="RUN212")
+            self._ids[:batch].copy_(torch.tensor(tokens))
+        self._end += 1
+        if self.device.type != "cuda":
+            return self._advance(batch)
+        if batch not in self._graphs:
+            self._capture(batch)
+        graph, logits = self._graphs[batch]
+        graph.replay()
+        return logits
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        table: Any = None,
+        *,
+        max_new_tokens: int,
+        sampling: Sampling | None = None,
+        keep_logits: bool = False,
+    ) -> Generation:
+        """Answer a batch of prompts; a request that has ended waits for the others.
+
+        Greedy answers are chosen on the device, others by ``Sampler`` on the host.
+
+        Raises:
+            NativeError: RUN201 to RUN206, if a limit is exceeded.
+        """
+        sampling = sampling or Sampling()
+        greedy = sampling.top_k == 1 and sampling.repetition_penalty == 1.0
+        self._wait()
+        started = perf_counter()
+        logits = self.prefill(prompts, table, new_tokens=max_new_tokens)
+        self._wait()
+        prefill_ms = (perf_counter() - started) * 1e3
+        kept: list[Any] = [logits.cpu().numpy()] if keep_logits else []
+        started = perf_counter()
+        if greedy:
+            answers = self._greedy(max_new_tokens, kept if keep_logits else None)
+        else:
+            answers = self._sampled(prompts, logits, max_new_tokens, sampling, kept, keep_logits)
+        decode_ms = (perf_counter() - started) * 1e3
+        steps = max(map(len, answers)) - 1
+        eos = self.config.special_tokens.eos
+        return Generation(
+            token_ids=answers,
+            finish_reasons=["eos" if ids[-1] in eos else "length" for ids in answers],
+            prefill_ms=prefill_ms,
+            # Steps are not waited for one by one, so each gets its share of the whole.
+            decode_ms=[decode_ms / steps] * steps,
+            logits=kept[: steps + 1],
+        )
+
+    def _greedy(self, new_tokens: int, kept: list[Any] | None) -> list[list[int]]:
+        eos = self.config.special_tokens.eos
+        every = _CHECK_EVERY if self.device.type == "cuda" else 1
+        for step in range(1, new_tokens):
+            if (step - 1) % every == 0 and eos:
+                answers = self._answers(step)
+                if all(ids[-1] in eos for ids in answers):
+                    return answers
+            logits = self.decode()
+            if kept is not None:
+                kept.append(logits.cpu().numpy().copy())
+        return self._answers(new_tokens)
+
+    def _sampled(
+        self,
+        prompts: Sequence[Sequence[int]],
+        logits: torch.Tensor,
+        new_tokens: int,
+        sampling: Sampling,
+        kept: list[Any],
+        keep_logits: bool,
+    ) -> list[list[int]]:
+        vocab_size, special = self.config.vocab_size, self.config.special_tokens
+        samplers = [Sampler(sampling, row) for row in range(len(prompts))]
+        # For the repetition penalty an image is its placeholder, as in transformers.
+        seen = [[id_ if id_ < vocab_size else special.image for id_ in ids] for ids in prompts]
+        answers: list[list[int]] = [[] for _ in prompts]
+        for step in range(new_tokens):
+            rows = logits.cpu().numpy()
+            if keep_logits and step:
+                kept.append(rows.copy())
+            tokens = [sampler.pick(*each) for sampler, *each in zip(samplers, rows, seen)]
+            for ids, past, token in zip(answers, seen, tokens):
+                if not ids or ids[-1] not in special.eos:
+                    ids.append(token)
+                    past.append(token)
+            if all(ids[-1] in special.eos for ids in answers) or step == new_tokens - 1:
+                break
+            logits = self.decode(tokens)
+        return answers
+
+    def _answers(self, steps: int) -> list[list[int]]:
+        """Return the tokens so far, each request's up to and including the one that ended it."""
+        eos = self.config.special_tokens.eos
+        answers = []
+        for ids in self._history[: self._batch, :steps].tolist():
+            ends = [place for place, id_ in enumerate(ids) if id_ in eos]
+            answers.append(ids[: ends[0] + 1] if ends else ids)
+        return answers
+
+    def _advance(self, batch: int) -> torch.Tensor:
+        """Run one decode step on the buffers of the first ``batch`` requests."""
+        name = "token_1" if batch == 1 and "token_1" in self._packages else "token"
+        places = self._places
+        if self.device.type != "cuda":
+            places = places[: -(-self._end // _SPAN) * _SPAN]
+        ids, lengths = self._ids[:batch], self._lengths[:batch]
+        logits, tokens = self._packages[name](ids, lengths, places, *self._caches(batch))
+        ids.copy_(tokens)
+        lengths.add_(1)
+        self._history[:batch].index_copy_(1, self._step, tokens[:, None])
+        self._step.add_(1)
+        return logits
+
+    def _capture(self, batch: int) -> None:
+        """Capture ``_advance``; the buffers are as before afterwards."""
+        state = (self._ids, self._lengths, self._history, self._step)
+        before = [tensor.clone() for tensor in state]
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            # What a warm-up step leaves in the cache, the first real step overwrites.
+            for _ in range(2):
+                self._advance(batch)
+                for tensor, saved in zip(state, before):
+                    tensor.copy_(saved)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            logits = self._advance(batch)
+        self._graphs[batch] = (graph, logits)
+
+    def _caches(self, batch: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        # The first requests' part of a buffer is contiguous, which packages silently rely on.
+        keys, values = ([each[:batch] for each in side] for side in (self._keys, self._values))
+        return keys, values
+
+    def _load(self, directory: Path, name: str) -> Any:
+        path = directory / f"{name}.pt2"
+        if not path.is_file():
+            raise NativeError(f"{path}: no such file", code="ART203")
+        # Its own synchronisation between threads cannot be captured in a CUDA graph.
+        package = torch._inductor.aoti_load_package(str(path), run_single_threaded=True)
+        wanted = package.get_constant_fqns()
+        weights = {name: self._weights[name] for name in wanted}
+        package.load_constants(weights, check_full_update=True, user_managed=True)
+        return package
+
+    def _zeros(self, *shape: int) -> torch.Tensor:
+        return torch.zeros(shape, dtype=torch.int64, device=self.device)
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def _read_weights(directory: Path, device: str) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    if not (directory / WEIGHTS_FILE).is_file():
+        raise NativeError(f"{directory / WEIGHTS_FILE}: no such file", code="ART203")
+    weights = load_file(directory / WEIGHTS_FILE, device=device)
+    weights.setdefault("decoder.head", weights["decoder.embed"])
+    return weights
+
+
+def _size_of(
+    prompts: Sequence[Sequence[int]], vocab_size: int, new_tokens: int
+) -> RequestSize:
+    return RequestSize(
+        batch=len(prompts),
+        input_len=max(map(len, prompts)),
+        new_tokens=new_tokens,
+        visual_features=max(sum(id_ >= vocab_size for id_ in ids) for ids in prompts),
+        images=0,
+    )

@@ -1,0 +1,119 @@
+"""Texts and pictures through a model's own processor of transformers: what most families share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mmtrt.native.engine_config import EngineConfig
+from mmtrt.native.errors import NativeError
+from mmtrt.native.frontend import Engines, Prepared, Start, address_rows, check_placeholders
+from mmtrt.native.hf_processor import load_processor
+
+
+class HfFrontend:
+    """Base of a family's frontend; a family says how its tensors are gathered."""
+
+    processor_class: ClassVar[str]
+    placeholder: ClassVar[str] = "<image>"
+    """What stands for one image in a prompt; empty where the processor puts images in its place."""
+    template: ClassVar[str] = "{images}{text}"
+    """Prompt of a model without a chat template of its own."""
+    picture: ClassVar[str] = "<image>\n"
+    """One image in ``template``: its placeholder and what stands around it."""
+    max_images: ClassVar[int | None] = None
+    """Most images of one request; ``None`` where the model takes any number."""
+
+    def __init__(self, config: Any, model_dir: Path, llm: EngineConfig) -> None:
+        """Take the model's configuration, its directory and its engine's configuration."""
+        self.config = config
+        self.model_dir = model_dir
+        self.llm = llm
+
+    @cached_property
+    def processor(self) -> Any:
+        """The processor, loaded when it is first needed."""
+        return load_processor(self.model_dir, self.processor_class)
+
+    def prompt(self, text: str, images: int) -> str:
+        """See ``Frontend.prompt``; the model's chat template is used where it has one."""
+        if self.max_images is not None and images > self.max_images:
+            raise NativeError(
+                f"a request has {images} images, this model takes {self.max_images}", code="RUN212"
+            )
+        if not self.placeholder:
+            return self.template.format(images="", text=text)
+        if self.placeholder in text:
+            prompt = text
+        elif getattr(self.processor, "chat_template", None):
+            parts = [*({"type": "image"} for _ in range(images)), {"type": "text", "text": text}]
+            prompt = self.processor.apply_chat_template(
+                [{"role": "user", "content": parts}], add_generation_prompt=True, tokenize=False
+            )
+        else:
+            prompt = self.template.format(images=self.picture * images, text=text)
+        check_placeholders(prompt, self.placeholder, images)
+        return prompt
+
+    def prepare(self, prompts: Sequence[str], pictures: Sequence[Sequence[Any]]) -> Prepared:
+        """See ``Frontend.prepare``: each request goes through the processor alone, unpadded."""
+        singles = [self.process(*pair) for pair in zip(prompts, pictures)]
+        addressed: list[list[int]] = []
+        row = 0
+        for single in singles:
+            addressed.append(self.address(single, row))
+            row += sum(id_ >= self.llm.vocab_size for id_ in addressed[-1])
+        shown = [single for single, images in zip(singles, pictures) if images]
+        if not shown:
+            return Prepared(prompts=addressed, notes={"singles": singles})
+        pixels = self.pixels(shown)
+        return Prepared(
+            prompts=addressed,
+            pixels=pixels,
+            vision_items=self.items(pixels, sum(map(len, pictures))),
+            notes={"singles": singles, "shown": shown},
+        )
+
+    def process(self, prompt: str, images: Sequence[Any]) -> dict[str, Any]:
+        """Return the processor's numpy arrays for one request."""
+        # Nested lists: some processors treat one of several pictures of a request otherwise.
+        given = {"images": [list(images)]} if images else {}
+        return dict(self.processor(text=[prompt], return_tensors="np", **given))
+
+    def address(self, single: Mapping[str, Any], first_row: int) -> list[int]:
+        """Return the ids of one request with rows of the prompt table in their places."""
+        ids = [int(id_) for id_ in single["input_ids"][0]]
+        return address_rows(ids, self.llm.special_tokens.image, first_row, self.llm.vocab_size)
+
+    def pixels(self, shown: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return the vision engine's inputs for the requests that show something."""
+        return {"pixels": joined(shown, "pixel_values")}
+
+    def items(self, pixels: Mapping[str, Any], pictures: int) -> int:
+        """Return what counts against ``vision.max_batch_size``."""
+        return len(pixels["pixels"])
+
+    def start(
+        self, prepared: Prepared, features: Mapping[str, Any] | None, engines: Engines
+    ) -> Start:
+        """See ``Frontend.start``."""
+        table = None if features is None else self.table(prepared, features)
+        return Start(prompts=prepared.prompts, table=table)
+
+    def table(self, prepared: Prepared, features: Mapping[str, Any]) -> Any:
+        """Return the prompt table, float32 ``[P, H]``, in the order of the addressed rows."""
+        return features["features"].reshape(-1, self.llm.hidden_size)
+
+    def decode(self, ids: list[int]) -> str:
+        """See ``Frontend.decode``."""
+        return str(self.processor.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
+
+def joined(singles: Sequence[Mapping[str, Any]], name: str) -> Any:
+    """Return the arrays of all requests one after the other, float32 where they are floats."""
+    import numpy as np
+
+    whole = np.concatenate([np.asarray(single[name]) for single in singles])
+    return np.ascontiguousarray(whole, np.float32) if whole.dtype.kind == "f" else whole

@@ -1,0 +1,57 @@
+"""Flag a video or a sound that the runner needs, does not take, or takes alone.
+
+## What it checks
+``run.video``, ``run.video_frames`` and ``run.audio`` against what the family's runner reads; and a
+picture beside a video.
+
+## Why it matters
+``run.py`` stops without the sound or the video that a family needs, and where picture and video are
+both given. What a family does not take it leaves aside, and answers about something else.
+
+## Example
+    mmtrt check recipe=llava_onevision run.image=https://example.com/a.png run.video=https://example.com/a.mp4
+
+## Use instead
+    mmtrt check recipe=llava_onevision run.video=https://example.com/a.mp4
+
+## Source
+TensorRT-LLM 1.2 ``MultimodalModelRunner`` (assertions on ``audio_path`` and on image and video).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mmtrt.plan.graph import Plan
+from mmtrt.rules.base import Finding, Severity
+from mmtrt.stages import Run
+
+
+def check(plan: Plan) -> Iterator[Finding]:
+    """Yield an error for what is missing or too much, a warning for what is left aside."""
+    run = next((node.stage for node in plan.active() if isinstance(node.stage, Run)), None)
+    if run is None or plan.choice.backend.name == "native":
+        return
+    name, runner = plan.recipe.name, plan.recipe.file.runner
+
+    def finding(key: str, message: str, why: str, fix: str, severity: Severity) -> Finding:
+        at = plan.recipe.where(("run", key))
+        return Finding(code="RUN107", severity=severity, message=message, at=at, why=why, fix=fix)
+
+    for key, given, taken in (
+        ("video", run.video, runner.video),
+        ("audio", run.audio, runner.audio),
+    ):
+        if taken == "required" and given is None:
+            why = "the runner stops without it"
+            yield finding(key, f"{name} needs run.{key}", why, f"run.{key}=<file>", "error")
+        if taken == "none" and given is not None:
+            why = "the runner leaves it aside and answers about something else"
+            yield finding(key, f"{name} takes no {key}", why, f"run.{key}=null", "warning")
+    if run.video is not None and run.images and runner.video == "optional":
+        why = "the runner stops if it gets both"
+        yield finding("image", "both a picture and a video", why, "run.image=null", "error")
+    if run.video is None and run.video_frames is not None and runner.video != "required":
+        why = "there is no video to take frames of"
+        key = "video_frames"
+        yield finding(key, f"run.{key} without run.video", why, f"run.{key}=null", "warning")
