@@ -79,13 +79,15 @@ def main() -> int:
     flags = parse_flags()
     device = torch.device(flags.device)
     torch.manual_seed(SEED)
-    report = Report(machine=machine(device))
+    report = Report(machine={} if flags.compile else machine(device))
     print(json.dumps(report.machine), flush=True)
     if flags.check:
         check_accuracy(report, device, flags.check)
     for size in flags.sizes:
         measure(report, size, device, flags)
         write(report, flags.json)
+    if flags.compile:
+        return 0
     print(markdown(report))
     write(report, flags.json)
     return 0 if all(check["passed"] for check in report.checks) else 1
@@ -103,6 +105,8 @@ def parse_flags() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plain", action="store_true", help="also the engine without our kernels")
+    parser.add_argument("--work", type=Path, help="keep packages here; take those that are there")
+    parser.add_argument("--compile", metavar="NAME", help="only compile this package into --work")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=JSON")
     return parser.parse_args()
 
@@ -246,6 +250,10 @@ def generate(model: Any, prompts: Prompts, new_tokens: int, **settings: Any) -> 
 def measure(report: Report, size: str, device: torch.device, flags: argparse.Namespace) -> None:
     """Add the rows of one size; contenders follow each other in this process."""
     model = make_model(size, device, torch.bfloat16)
+    if flags.compile:
+        limits = limits_of(model, flags)
+        build(decoder_of(model, limits, device), flags.work / size, limits, flags)
+        return
     tokens = flags.new_tokens
     agree: dict[int, Any] = {}
     for batch in flags.batches:
@@ -257,7 +265,7 @@ def measure(report: Report, size: str, device: torch.device, flags: argparse.Nam
             seconds = time_hf_prefill(model, prompts, flags.rounds, device)
         row.prefill_tokens_s = prompts.ids.numel() / seconds
         agree[batch] = generate(
-            model, prompts, 16, output_logits=True, return_dict_in_generate=True
+            model, prompts, min(16, tokens), output_logits=True, return_dict_in_generate=True
         )
         add(report, row)
     for batch in flags.static_batches:
@@ -286,28 +294,15 @@ def measure_engine(
 ) -> None:
     kinds = [("engine", True)] + ([("engine without our kernels", False)] if flags.plain else [])
     prompts = {batch: make_prompts(model, batch, flags.text_tokens) for batch in flags.batches}
-    length = prompts[flags.batches[0]].ids.shape[1]
-    most = max(flags.batches)
-    limits = LlmLimits(
-        max_batch_size=most,
-        max_input_len=length,
-        max_seq_len=length + flags.new_tokens,
-        max_num_tokens=most * length,
-        max_multimodal_len=most * model.config.image_seq_length,
-    )
+    limits = limits_of(model, flags)
     started = perf_counter()
-    decoder = MergedDecoder(
-        language_model(model), limits.max_seq_len, dtype=torch.bfloat16, device=device
-    )
-    # From here on one copy of the language model is enough; the tower stays.
-    model.model.language_model = None
-    model.lm_head = None
-    free(device)
+    decoder = decoder_of(model, limits, device)
     merge_s = perf_counter() - started
     for name, uses_triton in kinds:
         with tempfile.TemporaryDirectory() as work:
             started = perf_counter()
-            session = build(decoder, Path(work), limits, flags, uses_triton)
+            place = flags.work / size if flags.work and uses_triton else Path(work)
+            session = build(decoder, place, limits, flags, uses_triton)
             ready_s = merge_s + perf_counter() - started
             print(f"{size}: {name} ready in {ready_s:.0f} s", flush=True)
             for batch in flags.batches:
@@ -319,6 +314,43 @@ def measure_engine(
                 compare(report, row, session, model, prompts[batch], agree[batch])
             del session
             free(device)
+
+
+def limits_of(model: Any, flags: argparse.Namespace) -> LlmLimits:
+    """Return limits that just hold the largest measurement."""
+    most, rows = max(flags.batches), model.config.image_seq_length
+    length = rows + flags.text_tokens
+    return LlmLimits(
+        max_batch_size=most,
+        max_input_len=length,
+        max_seq_len=length + flags.new_tokens,
+        max_num_tokens=most * length,
+        max_multimodal_len=most * rows,
+    )
+
+
+def decoder_of(model: Any, limits: LlmLimits, device: torch.device) -> MergedDecoder:
+    """Merge the language model's weights and free it, layer by layer; the tower stays."""
+    whole = language_model(model)
+    layers, inner = whole.model.layers, whole.model
+
+    def taken() -> Iterator[Any]:
+        while len(layers):
+            layer = layers[0]
+            del layers[0]
+            yield layer
+
+    whole.model = SimpleNamespace(
+        embed_tokens=inner.embed_tokens,
+        layers=taken(),
+        norm=inner.norm,
+        rotary_emb=inner.rotary_emb,
+    )
+    decoder = MergedDecoder(whole, limits.max_seq_len, dtype=torch.bfloat16, device=device)
+    model.model.language_model = None
+    model.lm_head = None
+    free(device)
+    return decoder
 
 
 def language_model(model: Any) -> Any:
@@ -335,8 +367,10 @@ def build(
     limits: LlmLimits,
     flags: argparse.Namespace,
     uses_triton: bool = True,
-) -> AotSession:
+) -> AotSession | None:
+    """Compile what is missing and load it; compile one package and return none if asked to."""
     options = {name: json.loads(value) for name, value in (o.split("=") for o in flags.option)}
+    present = {path.stem for path in work.glob("*.pt2")}
     compile_decoder(
         decoder,
         work,
@@ -344,7 +378,10 @@ def build(
         special_tokens=SpecialTokens(image=IMAGE),
         options=options,
         uses_triton=uses_triton,
+        only={flags.compile} if flags.compile else {"prompt", "token", "token_1"} - present,
     )
+    if flags.compile:
+        return None
     state = {f"decoder.{name}": tensor for name, tensor in decoder.state_dict().items()}
     return AotSession(work, weights=state)
 
@@ -488,7 +525,7 @@ def check_accuracy(report: Report, device: torch.device, size: str) -> None:
         max_num_tokens=batch * length,
         max_multimodal_len=batch * exact.config.image_seq_length,
     )
-    flags = argparse.Namespace(option=[])
+    flags = argparse.Namespace(option=[], compile=None)
     half_prompts = make_prompts(rounded, batch, 24, ragged=True)
     with torch.inference_mode():
         theirs = hf_along(rounded, half_prompts, table.to(torch.bfloat16), forced)

@@ -38,7 +38,9 @@ def choose(recipe: Recipe, host: HostInfo) -> Choice:
         because = "no supported TensorRT-LLM is installed"
         if name != "native":
             own = "native" in recipe.file.backends
-            because = f"recipe {recipe.name} " + ("names it first" if own else "has no native engines")
+            because = f"recipe {recipe.name} " + (
+                "names it first" if own else "has no native engines"
+            )
     known = [backend for backend in recipe.file.backends if backend in BACKENDS]
     # What TensorRT-LLM's tools can do, their stand-ins can play.
     if name not in (*known, *(["fake"] if "trtllm" in known else [])):

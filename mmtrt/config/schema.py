@@ -275,7 +275,7 @@ class StageSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Generate:
-    """A checkpoint that is made instead of fetched: random weights, real tokenizer and processor."""
+    """A checkpoint that is made here: random weights, a real tokenizer and processor."""
 
     model: str | None = None
     """Which one, as :mod:`mmtrt.native.make_tiny` calls it; the recipe's family where ``None``."""

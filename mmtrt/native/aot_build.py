@@ -6,7 +6,7 @@ every package: prefill and decode share one copy, whatever the size of the model
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -85,6 +85,7 @@ def compile_decoder(
     special_tokens: SpecialTokens,
     options: Mapping[str, Any] | None = None,
     uses_triton: bool = True,
+    only: Collection[str] | None = None,
 ) -> None:
     """Write the packages and the configuration of a decoder; its device is theirs.
 
@@ -95,16 +96,16 @@ def compile_decoder(
         special_tokens: what ends an answer.
         options: further settings of inductor.
         uses_triton: take the kernels of ``aot_triton`` where the device and the model allow it.
+        only: packages to compile; others are compiled by other processes, at the same time.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
-    config: dict[str, Any] = {"aot_inductor.package_constants_in_so": False}
-    if decoder.embed.device.type == "cuda":
-        # The code that launches kernels is replayed from a graph, or hidden behind the prefill.
-        config["aot_inductor.compile_wrapper_opt_level"] = "O0"
-    config.update(options or {})
+    config = {"aot_inductor.package_constants_in_so": False, **(options or {})}
     names = []
     with torch.no_grad():
         for graph in _graphs(decoder, limits, uses_triton):
+            names.append(graph.name)
+            if only is not None and graph.name not in only:
+                continue
             started = perf_counter()
             exported = torch.export.export(
                 graph.module, graph.args, dynamic_shapes=graph.dynamic_shapes, strict=False
@@ -115,7 +116,6 @@ def compile_decoder(
             )
             size, seconds = mebibytes(package.stat().st_size), perf_counter() - started
             say(f"compiled {package.name}: {size} in {seconds:.0f} s")
-            names.append(graph.name)
     device = decoder.embed.device
     write_json(
         output_dir / CONFIG_FILE,
@@ -170,9 +170,7 @@ def _prompt_graph(decoder: MergedDecoder, limits: LlmLimits, batch: Any) -> Grap
     tokens = min(_TRACED_TOKENS, limits.max_input_len)
     ids = torch.zeros((rows, tokens), dtype=torch.int64, device=device)
     lengths = torch.full((rows,), tokens, dtype=torch.int64, device=device)
-    table = torch.zeros(
-        (_TRACED_ROWS, decoder.hidden_size), dtype=decoder.dtype, device=device
-    )
+    table = torch.zeros((_TRACED_ROWS, decoder.hidden_size), dtype=decoder.dtype, device=device)
     caches = [cache.zeros(rows, dtype=decoder.dtype, device=device) for _ in range(2)]
     by_batch = {} if batch is None else {0: batch}
     width = torch.export.Dim("tokens", min=2, max=max(limits.max_input_len, 3))

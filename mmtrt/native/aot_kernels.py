@@ -153,9 +153,7 @@ def attend_split(
         weights = tl.exp2(scores - higher[:, None])
         shrink = tl.exp2(peak - higher)
         summed = summed * shrink + tl.sum(weights, 1)
-        acc = acc * shrink[:, None] + tl.dot(
-            weights.to(value.dtype), value, input_precision="ieee"
-        )
+        acc = acc * shrink[:, None] + tl.dot(weights.to(value.dtype), value, input_precision="ieee")
         peak = higher
     if split == 0:
         key_at = row + (GROUPS * SHARE + group) * D

@@ -138,9 +138,7 @@ class PromptGraph(nn.Module):
         visual = table[(ids - vocab_size).clamp(min=0)]
         x = torch.where((ids >= vocab_size)[..., None], visual, text)
         for layer, key, value in zip(decoder.layers, keys, values):
-            qkv = aot_ops.norm_linear(
-                x, layer.norm, decoder.eps, layer.qkv.weight, layer.qkv.bias
-            )
+            qkv = aot_ops.norm_linear(x, layer.norm, decoder.eps, layer.qkv.weight, layer.qkv.bias)
             seen = aot_ops.attend_prompt(qkv, decoder.cos, decoder.sin, key, value)
             x = aot_ops.linear_add(seen, layer.out.weight, layer.out.bias, x)
             x = _mlp(aot_ops, layer, decoder.eps, x)

@@ -116,8 +116,7 @@ def attend_prompt(
     if groups != query_heads:
         share = query_heads // groups
         key, value = (
-            each[:, :, :, None].expand(-1, -1, -1, share, -1).flatten(2, 3)
-            for each in (key, value)
+            each[:, :, :, None].expand(-1, -1, -1, share, -1).flatten(2, 3) for each in (key, value)
         )
     seen = functional.scaled_dot_product_attention(
         query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), is_causal=True

@@ -50,9 +50,7 @@ class AotSession:
         started = perf_counter()
         self._weights = dict(weights or _read_weights(directory, config.device))
         self._packages = {name: self._load(directory, name) for name in config.packages}
-        plan = CachePlan(
-            config.layers, config.kv_heads, self.limits.max_seq_len, config.head_size
-        )
+        plan = CachePlan(config.layers, config.kv_heads, self.limits.max_seq_len, config.head_size)
         batch = self.limits.max_batch_size
         self._keys = plan.zeros(batch, dtype=self._dtype, device=self.device)
         self._values = plan.zeros(batch, dtype=self._dtype, device=self.device)
@@ -298,9 +296,7 @@ def _read_weights(directory: Path, device: str) -> dict[str, torch.Tensor]:
     return weights
 
 
-def _size_of(
-    prompts: Sequence[Sequence[int]], vocab_size: int, new_tokens: int
-) -> RequestSize:
+def _size_of(prompts: Sequence[Sequence[int]], vocab_size: int, new_tokens: int) -> RequestSize:
     return RequestSize(
         batch=len(prompts),
         input_len=max(map(len, prompts)),

@@ -140,4 +140,3 @@ def _attend(
         partial, peaks, sums, out, D=size, SPLITS=_PARTS, num_warps=4
     )
     return out
-

@@ -2,8 +2,8 @@
 
 A model has ``vision`` and ``llm``; one that reads and writes apart has ``encoder`` and ``decoder``
 in the place of ``llm``, or only ``decoder`` where what it reads is the picture. A component
-directory holds ``config.json`` and ``rank0.safetensors``; stages after ``convert`` read nothing else
-of the model.
+directory holds ``config.json`` and ``rank0.safetensors``; stages after ``convert`` read nothing
+else of the model.
 """
 
 from __future__ import annotations

@@ -30,7 +30,14 @@ def make_tiny(family: str, output_dir: Path, seed: int) -> None:
     module = module_of(family)
     say(f"making a tiny {family} with random weights, seed {seed}")
     output_dir.mkdir(parents=True, exist_ok=True)
-    import_module(module).make(output_dir, seed)
+    import torch
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    with torch.random.fork_rng(devices=[]):
+        # Some modules draw numbers when they are built.
+        torch.manual_seed(seed)
+        import_module(module).make(output_dir, seed)
     size_bytes = sum(path.stat().st_size for path in output_dir.rglob("*") if path.is_file())
     say(f"wrote {mebibytes(size_bytes)}")
 

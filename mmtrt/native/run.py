@@ -134,9 +134,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--input-text",
         action="extend",
         nargs="+",
-        required=True,
+        default=[],
         metavar="TEXT",
-        help="one or more questions",
+        help="one or more questions; none for a model that only reads pictures",
     )
     parser.add_argument(
         "--image-path",
@@ -190,7 +190,7 @@ def _run(flags: argparse.Namespace) -> None:
         flags.engine_dir,
         flags.model_dir,
         flags.output_dir,
-        texts=flags.input_text,
+        texts=flags.input_text or [""],
         image_paths=flags.image_path,
         batch_size=flags.batch_size,
         max_new_tokens=flags.max_new_tokens,

@@ -1,4 +1,4 @@
-"""Every tiny family: its checkpoint, its engines and what transformers says, made once a session."""
+"""Every tiny family: its checkpoint, its engines, and what transformers says of it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ TEXTS = (
 )
 SIZES = ((40, 31), (90, 30), (24, 70))
 """(width, height) of the pictures of a batch."""
+SEEN = ((40, 31), (90, 30), (24, 70), (64, 64), (25, 24), (100, 100), (333, 500), (900, 41))
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,17 @@ class Case:
     """Rows of the prompt table, or attended to across, that one request may use."""
     tiles: int = 16
     """``vision.max_batch_size`` of one request."""
+    recipe: str | None = None
+    """The recipe's name, where it is another than the model's."""
+    variant: str = "tiny"
     several: bool = True
     """Whether a request may have two pictures."""
     text_only: bool = True
     padded_here: bool = False
     """Whether the reference's batch is put together here: from the inputs of single requests."""
     sizes: Sequence[tuple[int, int]] = SIZES
+    seen: Sequence[tuple[int, int]] = SEEN
+    """Sizes for which the planner's arithmetic is compared with what is inserted."""
     texts: Sequence[str] = TEXTS
     flags: dict[str, Any] = field(default_factory=dict)
 
@@ -55,11 +61,26 @@ CASES = {
         Case("fuyu", several=False, text_only=False),
         Case("blip2", several=False, text_only=False, padded_here=True),
         # Its processor pads between picture and text, which T5's relative positions see.
-        Case("blip2_t5", several=False, text_only=False, padded_here=True),
+        Case(
+            "blip2_t5",
+            recipe="blip2",
+            variant="tiny_t5",
+            several=False,
+            text_only=False,
+            padded_here=True,
+        ),
         Case("deplot", several=False, text_only=False, padded_here=True),
         Case("nougat", several=False, text_only=False, padded_here=True),
-        Case("mllama"),
-        Case("phi4_multimodal", max_input_len=1600, features=1400, padded_here=True),
+        Case("mllama", features=2 * 4 * 17),
+        Case(
+            "phi4_multimodal",
+            max_input_len=1600,
+            features=1500,
+            padded_here=True,
+            # Two crops each: the reference's batch is joined without padding.
+            sizes=((500, 300), (600, 200), (460, 90)),
+            seen=((40, 31), (500, 300), (448, 448), (449, 1000), (1400, 60)),
+        ),
     )
 }
 
@@ -165,8 +186,6 @@ class Built:
 
     def inputs(self, prompts: Sequence[str], images: Sequence[Sequence[Any]]) -> Any:
         """Return the processor's batch, padded at the left."""
-        import torch
-
         processor = self.session.frontend.processor
         if self.case.padded_here:
             singles = [self.session.frontend.process(*pair) for pair in zip(prompts, images)]

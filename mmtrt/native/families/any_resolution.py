@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from mmtrt.native.families.hf_family import HfFamily
+from mmtrt.native.families.hf_family import HfFamily, Parts
 from mmtrt.native.families.hf_frontend import HfFrontend
 from mmtrt.native.frontend import Prepared
 from mmtrt.native.graph import Graph
@@ -44,7 +44,7 @@ class TileEncoder(nn.Module):
 class AnyResolution(HfFamily):
     """Base of the families; the vision engine takes tiles, packing stays outside of it."""
 
-    parts = {
+    parts: ClassVar[Parts] = {
         "vision": (
             "model.vision_tower.",
             "model.multi_modal_projector.",

@@ -63,6 +63,16 @@ class Family(Protocol):
         """
         ...
 
+    def language_model(self, component: Component) -> Any:
+        """Return a causal language model of transformers without its weights.
+
+        For engines with graphs of their own.
+
+        Raises:
+            NativeError: MDL208, if the family's language model is not a plain one.
+        """
+        ...
+
     def frontend(self, model_dir: Path, llm: EngineConfig, vision: EngineConfig) -> Frontend:
         """Return what turns texts and pictures into the engines' inputs.
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmtrt.native.component import ComponentName, SpecialTokens
+from mmtrt.native.component import SpecialTokens
 from mmtrt.native.cross_graph import (
     CrossDecoder,
     PromptTableEncoder,
@@ -22,7 +22,7 @@ from mmtrt.native.cross_graph import (
 from mmtrt.native.engine_config import EngineConfig
 from mmtrt.native.errors import NativeError
 from mmtrt.native.families.cross_frontend import feed_states
-from mmtrt.native.families.hf_family import HfFamily
+from mmtrt.native.families.hf_family import HfFamily, Parts
 from mmtrt.native.families.hf_frontend import HfFrontend
 from mmtrt.native.frontend import Engines, Frontend, Prepared, Start
 from mmtrt.native.graph import Graph
@@ -107,7 +107,7 @@ class Blip2(HfFamily):
                 why=f"the native toolchain was tested with: {', '.join(_TEXT_TYPES)}",
             )
 
-    def parts_of(self, config: Any) -> Mapping[ComponentName, tuple[str, ...]]:
+    def parts_of(self, config: Any) -> Parts:
         """Return the components by the language model; T5's embedding belongs to both."""
         if config.use_decoder_only_language_model:
             return {"vision": _VISION, "llm": ("language_model.",)}

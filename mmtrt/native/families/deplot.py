@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from mmtrt.native.component import SpecialTokens
 from mmtrt.native.cross_graph import CrossDecoder, decoder_graph
 from mmtrt.native.engine_config import EngineConfig
 from mmtrt.native.families.cross_frontend import PictureReader
-from mmtrt.native.families.hf_family import HfFamily
+from mmtrt.native.families.hf_family import HfFamily, Parts
 from mmtrt.native.families.hf_frontend import joined
 from mmtrt.native.frontend import Frontend
 from mmtrt.native.graph import TRACED_BATCH, Graph
@@ -92,7 +92,7 @@ class Deplot(HfFamily):
 
     name = "pix2struct"
     model_class = "Pix2StructForConditionalGeneration"
-    parts = {"vision": ("encoder.",), "decoder": ("decoder.",)}
+    parts: ClassVar[Parts] = {"vision": ("encoder.",), "decoder": ("decoder.",)}
 
     def special_tokens(self, config: Any, generation: Mapping[str, Any]) -> SpecialTokens:
         """Return them with the token that decoding starts from."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from mmtrt.native.engine_config import EngineConfig
 from mmtrt.native.errors import NativeError
-from mmtrt.native.families.hf_family import HfFamily
+from mmtrt.native.families.hf_family import HfFamily, Parts
 from mmtrt.native.families.hf_frontend import HfFrontend
 from mmtrt.native.frontend import Frontend
 from mmtrt.native.graph import Graph
@@ -53,7 +53,10 @@ class FuyuFrontend(HfFrontend):
         if not images:
             raise NativeError("a request has no image, this model needs one", code="RUN212")
         given = self.processor(
-            text=[prompt], images=list(images), return_tensors="pt", return_legacy_image_output=False
+            text=[prompt],
+            images=list(images),
+            return_tensors="pt",
+            return_legacy_image_output=False,
         )
         return {name: value.numpy() for name, value in given.items() if torch.is_tensor(value)}
 
@@ -67,7 +70,7 @@ class Fuyu(HfFamily):
 
     name = "fuyu"
     model_class = "FuyuForCausalLM"
-    parts = {
+    parts: ClassVar[Parts] = {
         "vision": ("model.vision_embed_tokens.",),
         "llm": ("model.language_model.", "lm_head."),
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import nn
 
 from mmtrt.native.component import Component
 from mmtrt.native.engine_config import EngineConfig
-from mmtrt.native.families.hf_family import HfFamily
+from mmtrt.native.families.hf_family import HfFamily, Parts
 from mmtrt.native.families.hf_frontend import HfFrontend
 from mmtrt.native.frontend import Engines, Prepared, Start
 from mmtrt.native.graph import TRACED_BATCH, Extra, Graph
@@ -121,7 +121,7 @@ class Gemma3(HfFamily):
 
     name = "gemma3"
     model_class = "Gemma3ForConditionalGeneration"
-    parts = {
+    parts: ClassVar[Parts] = {
         "vision": ("model.vision_tower.", "model.multi_modal_projector."),
         "llm": ("model.language_model.", "lm_head."),
     }

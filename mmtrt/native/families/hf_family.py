@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from mmtrt.native.component import Component, ComponentName, SpecialTokens
 from mmtrt.native.engine_config import EngineConfig
@@ -25,20 +25,23 @@ from mmtrt.native.weights import load_weights
 _NO_LINEAR = re.compile(r"norm|embed|\bln_|relative_attention_bias")
 
 
+Parts: TypeAlias = Mapping[ComponentName, tuple[str, ...]]
+"""Component -> prefixes of its tensors' names; one tensor may belong to several components."""
+
+
 class HfFamily:
     """Base of a family; what is not shared stands in the family's own module."""
 
     name: ClassVar[str]
     model_class: ClassVar[str]
     """Name of the class in ``transformers``."""
-    parts: ClassVar[Mapping[ComponentName, tuple[str, ...]]]
-    """Component -> prefixes of its tensors' names; one tensor may belong to several."""
+    parts: ClassVar[Parts]
     unused: ClassVar[tuple[str, ...]] = ()
     """Prefixes of tensors that generation does not need."""
 
     # -- what the model is ---------------------------------------------------------------------
 
-    def parts_of(self, config: Any) -> Mapping[ComponentName, tuple[str, ...]]:
+    def parts_of(self, config: Any) -> Parts:
         """Return ``parts``, where they depend on the configuration."""
         return self.parts
 
@@ -174,7 +177,8 @@ class HfFamily:
     def text_config(self, component: Component) -> dict[str, Any]:
         """See ``Family.text_config``."""
         text = self.config(component.hf_config).get_text_config(decoder=True)
-        return dict(text.to_dict())
+        # Under the one name that all configurations answer to, whatever they call it.
+        return {**text.to_dict(), "num_hidden_layers": text.num_hidden_layers}
 
     # -- build ---------------------------------------------------------------------------------
 
@@ -194,6 +198,18 @@ class HfFamily:
             "decoder": lambda: self.decoder_graph(model, max_seq_len),
         }
         return make[component.component]()
+
+    def language_model(self, component: Component) -> Any:
+        """See ``Family.language_model``: only plain language models have one.
+
+        Raises:
+            NativeError: MDL208.
+        """
+        raise NativeError(
+            f"the engine that was asked for has no graph for {self.name}",
+            code="MDL208",
+            fix="use engine=onnxruntime",
+        )
 
     def vision_graph(self, model: Any) -> Graph:
         """Return the vision encoder of a loaded model."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 from transformers.models.internvl.modeling_internvl import InternVLModel
 
 from mmtrt.native.engine_config import EngineConfig
-from mmtrt.native.families.hf_family import HfFamily
+from mmtrt.native.families.hf_family import HfFamily, Parts
 from mmtrt.native.families.hf_frontend import HfFrontend
 from mmtrt.native.graph import Graph
 from mmtrt.native.hf_model import read_config
@@ -71,7 +71,7 @@ class InternVl2(HfFamily):
 
     name = "internvl"
     model_class = "InternVLForConditionalGeneration"
-    parts = {
+    parts: ClassVar[Parts] = {
         "vision": ("model.vision_tower.", "model.multi_modal_projector."),
         "llm": ("model.language_model.", "lm_head."),
     }

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from mmtrt.native.engine_config import EngineConfig
-from mmtrt.native.families.hf_family import HfFamily
+from mmtrt.native.families.hf_family import HfFamily, Parts
 from mmtrt.native.families.hf_frontend import HfFrontend
 from mmtrt.native.frontend import Engines, Prepared, Start
 from mmtrt.native.graph import Graph
@@ -112,7 +112,10 @@ class Kosmos2(HfFamily):
 
     name = "kosmos-2"
     model_class = "Kosmos2ForConditionalGeneration"
-    parts = {"vision": ("vision_model.", "image_to_text_projection."), "llm": ("text_model.",)}
+    parts: ClassVar[Parts] = {
+        "vision": ("vision_model.", "image_to_text_projection."),
+        "llm": ("text_model.",),
+    }
 
     def rows_per_image(self, config: Any) -> int:
         """Return the latent queries."""
@@ -136,9 +139,7 @@ class Kosmos2(HfFamily):
             vocab_size=text.vocab_size,
             max_seq_len=max_seq_len,
         )
-        return llm_graph(
-            module, CacheShape.of(text, max_seq_len), hidden_size=text.hidden_size
-        )
+        return llm_graph(module, CacheShape.of(text, max_seq_len), hidden_size=text.hidden_size)
 
     def frontend(self, model_dir: Path, llm: EngineConfig, vision: EngineConfig) -> Kosmos2Frontend:
         """See ``Family.frontend``."""

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from mmtrt.native.engine_config import EngineConfig
-from mmtrt.native.families.hf_family import HfFamily
-from mmtrt.native.families.hf_frontend import HfFrontend, joined
+from mmtrt.native.families.hf_family import HfFamily, Parts
+from mmtrt.native.families.hf_frontend import HfFrontend
 from mmtrt.native.frontend import Engines, Frontend, Prepared, Start
 from mmtrt.native.graph import TRACED_BATCH, TRACED_TOKENS, Graph
 from mmtrt.native.hf_model import read_config
@@ -216,7 +216,7 @@ class Mllama(HfFamily):
 
     name = "mllama"
     model_class = "MllamaForConditionalGeneration"
-    parts = {
+    parts: ClassVar[Parts] = {
         "vision": ("model.vision_model.", "model.multi_modal_projector."),
         "llm": ("model.language_model.", "lm_head."),
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -17,7 +17,7 @@ from mmtrt.native.cross_graph import CrossDecoder, decoder_graph
 from mmtrt.native.engine_config import EngineConfig
 from mmtrt.native.errors import NativeError
 from mmtrt.native.families.cross_frontend import PictureReader
-from mmtrt.native.families.hf_family import HfFamily
+from mmtrt.native.families.hf_family import HfFamily, Parts
 from mmtrt.native.frontend import Frontend
 from mmtrt.native.graph import Graph
 from mmtrt.native.hf_model import read_config
@@ -58,7 +58,7 @@ class Nougat(HfFamily):
 
     name = "vision-encoder-decoder"
     model_class = "VisionEncoderDecoderModel"
-    parts = {"vision": ("encoder.", "enc_to_dec_proj."), "decoder": ("decoder.",)}
+    parts: ClassVar[Parts] = {"vision": ("encoder.", "enc_to_dec_proj."), "decoder": ("decoder.",)}
     unused = ("encoder.pooler.",)
 
     def check_supported(self, config: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import nn
 
 from mmtrt.native.engine_config import EngineConfig
 from mmtrt.native.errors import NativeError
-from mmtrt.native.families.hf_family import HfFamily
+from mmtrt.native.families.hf_family import HfFamily, Parts
 from mmtrt.native.families.hf_frontend import HfFrontend
 from mmtrt.native.frontend import Frontend, Prepared, address_rows
 from mmtrt.native.graph import TRACED_BATCH, Graph
@@ -156,7 +156,7 @@ class Phi4Multimodal(HfFamily):
 
     name = "phi4_multimodal"
     model_class = "Phi4MultimodalForCausalLM"
-    parts = {
+    parts: ClassVar[Parts] = {
         "vision": (_IMAGE,),
         "llm": ("model.embed_tokens.", "model.layers.", "model.norm.", "lm_head."),
     }

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import (
 from transformers.vision_utils import get_vision_position_ids
 
 from mmtrt.native.engine_config import EngineConfig
-from mmtrt.native.families.hf_family import HfFamily
+from mmtrt.native.families.hf_family import HfFamily, Parts
 from mmtrt.native.families.hf_frontend import HfFrontend, joined
 from mmtrt.native.frontend import Engines, Prepared, Start
 from mmtrt.native.graph import Graph
@@ -95,7 +95,7 @@ class Qwen2VlFrontend(HfFrontend):
         """Return the patch rows of all pictures and where each stands."""
         grid = torch.from_numpy(joined(shown, "image_grid_thw"))
         merge = self.config.vision_config.spatial_merge_size
-        sizes = np.repeat((grid[:, 1] * grid[:, 2]).numpy(), grid[:, 0].numpy())
+        sizes: Any = np.repeat((grid[:, 1] * grid[:, 2]).numpy(), grid[:, 0].numpy())
         return {
             "pixels": joined(shown, "pixel_values"),
             "places": get_vision_position_ids(grid, merge).numpy(),
@@ -112,9 +112,7 @@ class Qwen2VlFrontend(HfFrontend):
         """Begin with positions in three axes: time, height and width for pictures."""
         base = super().start(prepared, features, engines)
         placed = [self._positions(single) for single in prepared.notes["singles"]]
-        deltas = np.array(
-            [each.max() + 1 - each.shape[1] for each in placed], dtype=np.int64
-        )
+        deltas = np.array([each.max() + 1 - each.shape[1] for each in placed], dtype=np.int64)
 
         def feed(window: Window) -> Mapping[str, Any]:
             if not window.is_prefill:
@@ -149,7 +147,10 @@ class Qwen2Vl(HfFamily):
 
     name = "qwen2_vl"
     model_class = "Qwen2VLForConditionalGeneration"
-    parts = {"vision": ("model.visual.",), "llm": ("model.language_model.", "lm_head.")}
+    parts: ClassVar[Parts] = {
+        "vision": ("model.visual.",),
+        "llm": ("model.language_model.", "lm_head."),
+    }
 
     def vision_graph(self, model: Any) -> Graph:
         """Return the encoder of patch rows; their number is a multiple of a square's."""

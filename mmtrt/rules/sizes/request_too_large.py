@@ -85,5 +85,7 @@ def _excesses(counter: Counter, cost: Cost) -> Iterator[tuple[str, tuple[int, in
     vision, slot = counter.vision_batch(), sizing.image.tiles_per_slot
     if vision is None or counter.frames is not None or run.batch_size > batch:
         return  # SIZ109 speaks of frames, RUN101 of the batch
-    if vision // slot >= sizing.vision_batch(batch):
+    once = counter.recipe.file.runner.looks_once
+    usual_batch = 1 if once else max(sizing.demand.batch_size or 1, run.batch_size)
+    if vision // slot >= sizing.vision_batch(usual_batch):
         yield "vision.max_batch_size", (-(-cost.items // slot), vision // slot)
