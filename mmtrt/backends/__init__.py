@@ -33,14 +33,11 @@ def choose(recipe: Recipe, host: HostInfo) -> Choice:
         name, because = wanted, f"variant {recipe.variant_name} is made for it"
     elif (version := host.version("tensorrt-llm")) and is_supported(version):
         name, because = "trtllm", f"TensorRT-LLM {version} is installed"
+    elif "native" in recipe.file.backends:
+        name, because = "native", "no supported TensorRT-LLM is installed"
     else:
         name = recipe.file.backends[0]
-        because = "no supported TensorRT-LLM is installed"
-        if name != "native":
-            own = "native" in recipe.file.backends
-            because = f"recipe {recipe.name} " + (
-                "names it first" if own else "has no native engines"
-            )
+        because = f"recipe {recipe.name} has no native engines"
     known = [backend for backend in recipe.file.backends if backend in BACKENDS]
     # What TensorRT-LLM's tools can do, their stand-ins can play.
     if name not in (*known, *(["fake"] if "trtllm" in known else [])):

@@ -19,7 +19,7 @@ from mmtrt.native.generation import Generation as Generation
 from mmtrt.native.generation import ms_since, write
 from mmtrt.native.limits import LlmLimits, RequestSize, check_request
 from mmtrt.native.sampling import Sampling
-from mmtrt.native.steps import Feed, Window, plain_feed
+from mmtrt.native.steps import Feed, Window, pad_left, plain_feed
 from mmtrt.native.tensorrt_graphs import graphs_of
 
 
@@ -91,7 +91,7 @@ class EngineSession:
 
     def encode_prompts(self, prompts: Sequence[Sequence[int]], table: Any) -> tuple[Any, Any]:
         """Run the text encoder; see ``Engines.encode_prompts``."""
-        ids, mask = self._padded(prompts, max(len(prompt) for prompt in prompts))
+        ids, mask = pad_left(prompts, max(len(prompt) for prompt in prompts))
         states = self._graphs["encoder"].run(
             ["states"], {"ids": ids, "kv_mask": mask, "table": self._table(table)}
         )[0]
@@ -150,7 +150,7 @@ class EngineSession:
         highest = max(max(ids) for ids in prompts)
         if highest >= self.llm.vocab_size + len(table):
             raise NativeError(f"id {highest} is beyond the prompt table", code="RUN212")
-        ids, shown = self._padded(prompts, size.input_len)
+        ids, shown = pad_left(prompts, size.input_len)
         mask: Any = np.ones((size.batch, self.limits.max_seq_len), dtype=np.bool_)
         mask[:, : size.input_len] = shown
         self._graphs.load("llm")
@@ -212,17 +212,6 @@ class EngineSession:
             keep_logits=keep_logits,
             prefill_ms=prefill_ms,
         )
-
-    def _padded(self, prompts: Sequence[Sequence[int]], length: int) -> tuple[Any, Any]:
-        """Return ids ``[B, S]``, padded at the left, and bool ``[B, S]``: false for padding."""
-        import numpy as np
-
-        ids: Any = np.zeros((len(prompts), length), dtype=np.int64)
-        shown: Any = np.zeros((len(prompts), length), dtype=np.bool_)
-        for row, prompt in enumerate(prompts):
-            ids[row, length - len(prompt) :] = prompt
-            shown[row, length - len(prompt) :] = True
-        return ids, shown
 
     def _table(self, table: Any) -> Any:
         import numpy as np

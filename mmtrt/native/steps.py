@@ -5,7 +5,7 @@ numpy only; arrays are typed ``Any`` because the core is checked without numpy's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -52,3 +52,15 @@ def plain_positions(window: Window) -> Any:
 def plain_feed(window: Window) -> Mapping[str, Any]:
     """Feed positions alone."""
     return {"positions": plain_positions(window)}
+
+
+def pad_left(prompts: Sequence[Sequence[int]], length: int) -> tuple[Any, Any]:
+    """Return int64 ids ``[B, length]``, padded at the left, and bool: false for padding."""
+    import numpy as np
+
+    ids: Any = np.zeros((len(prompts), length), dtype=np.int64)
+    shown: Any = np.zeros((len(prompts), length), dtype=np.bool_)
+    for row, prompt in enumerate(prompts):
+        ids[row, length - len(prompt) :] = prompt
+        shown[row, length - len(prompt) :] = True
+    return ids, shown

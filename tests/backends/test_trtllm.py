@@ -315,8 +315,8 @@ def test_auto_takes_trtllm_where_it_is_installed():
 
 
 def test_backend_that_the_recipe_lacks_is_refused():
-    with pytest.raises(PlanError, match="llava_next has no native backend"):
-        make_plan(recipe("llava_next", backend="native"), HOST)
+    with pytest.raises(PlanError, match="vila has no native backend"):
+        make_plan(recipe("vila", backend="native"), HOST)
 
 
 def accepted(**changes) -> list[str]:

@@ -39,8 +39,6 @@ class HfFamily:
     unused: ClassVar[tuple[str, ...]] = ()
     """Prefixes of tensors that generation does not need."""
 
-    # -- what the model is ---------------------------------------------------------------------
-
     def parts_of(self, config: Any) -> Parts:
         """Return ``parts``, where they depend on the configuration."""
         return self.parts
@@ -84,8 +82,6 @@ class HfFamily:
         Raises:
             NativeError: MDL208.
         """
-
-    # -- convert -------------------------------------------------------------------------------
 
     def component_names(self, model: HfModel) -> dict[ComponentName, dict[str, str]]:
         """See ``Family.component_names``."""
@@ -164,8 +160,6 @@ class HfFamily:
         """Return the id that stands for a row of visual features."""
         return getattr(config, "image_token_id", None)
 
-    # -- quantize ------------------------------------------------------------------------------
-
     def linear_modules(self, names: Iterable[str]) -> list[str]:
         """See ``Family.linear_modules``: everything linear inside the layers, not the head."""
         return [
@@ -179,8 +173,6 @@ class HfFamily:
         text = self.config(component.hf_config).get_text_config(decoder=True)
         # Under the one name that all configurations answer to, whatever they call it.
         return {**text.to_dict(), "num_hidden_layers": text.num_hidden_layers}
-
-    # -- build ---------------------------------------------------------------------------------
 
     def graph(self, component: Component, checkpoint_dir: Path, max_seq_len: int) -> Graph:
         """See ``Family.graph``."""
@@ -236,8 +228,6 @@ class HfFamily:
     def decoder_graph(self, model: Any, max_seq_len: int) -> Graph:
         """Return the decoder of a loaded model, where it has one."""
         raise NotImplementedError
-
-    # -- run -----------------------------------------------------------------------------------
 
     def frontend(self, model_dir: Path, llm: EngineConfig, vision: EngineConfig) -> Frontend:
         """See ``Family.frontend``."""
