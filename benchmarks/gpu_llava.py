@@ -1,6 +1,6 @@
 """LLaVA of random weights on a GPU: the aot_inductor engine beside Hugging Face's generate.
 
-    python -m benchmarks.gpu_llava --sizes 1.5b 3b 7b --json gpu.json
+    python -m benchmarks.gpu_llava --sizes 1.5b 3b 7b --check check --json gpu.json
 
 Needs torch with a GPU, transformers and g++; no weights and no network. One process measures the
 memory's copy bandwidth, then, for each size, ``generate`` with a growing cache, ``generate`` with a
@@ -13,8 +13,10 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -81,8 +83,11 @@ def main() -> int:
     torch.manual_seed(SEED)
     report = Report(machine={} if flags.compile else machine(device))
     print(json.dumps(report.machine), flush=True)
+    compiling = start_compiling(flags) if flags.parallel else []
     if flags.check:
         check_accuracy(report, device, flags.check)
+    for process in compiling:
+        process.wait()
     for size in flags.sizes:
         measure(report, size, device, flags)
         write(report, flags.json)
@@ -107,8 +112,30 @@ def parse_flags() -> argparse.Namespace:
     parser.add_argument("--plain", action="store_true", help="also the engine without our kernels")
     parser.add_argument("--work", type=Path, help="keep packages here; take those that are there")
     parser.add_argument("--compile", metavar="NAME", help="only compile this package into --work")
+    parser.add_argument("--parallel", action="store_true", help="compile in many processes first")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=JSON")
     return parser.parse_args()
+
+
+PACKAGES = ("prompt", "token", "token_1")
+
+
+def start_compiling(flags: argparse.Namespace) -> list[subprocess.Popen[bytes]]:
+    """Start one process for each package of each size; they end with it in --work."""
+    if not flags.work:
+        raise SystemExit("--parallel needs --work")
+    settings = ["--work", str(flags.work), "--device", flags.device, "--batches"]
+    settings += map(str, flags.batches)
+    settings += ["--text-tokens", str(flags.text_tokens), "--new-tokens", str(flags.new_tokens)]
+    started = []
+    for size in flags.sizes:
+        for name in PACKAGES:
+            argv = [sys.executable, "-m", "benchmarks.gpu_llava", "--compile", name]
+            cache = flags.work / "cache" / f"{size}-{name}"
+            env = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(cache)}
+            env["TORCHINDUCTOR_COMPILE_THREADS"] = "4"
+            started.append(subprocess.Popen([*argv, "--sizes", size, *settings], env=env))
+    return started
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -378,7 +405,7 @@ def build(
         special_tokens=SpecialTokens(image=IMAGE),
         options=options,
         uses_triton=uses_triton,
-        only={flags.compile} if flags.compile else {"prompt", "token", "token_1"} - present,
+        only={flags.compile} if flags.compile else set(PACKAGES) - present,
     )
     if flags.compile:
         return None

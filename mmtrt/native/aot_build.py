@@ -6,6 +6,7 @@ every package: prefill and decode share one copy, whatever the size of the model
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,12 @@ DTYPES = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
+
+_OPTIONS: dict[str, Any] = {"aot_inductor.package_constants_in_so": False}
+if sys.platform == "linux":
+    # A compiler that links its own copy of the C++ library makes packages that crash when loaded:
+    # their std::regex then meets the locale of the copy that PyTorch uses.
+    _OPTIONS["aot_inductor.custom_op_libs"] = [":libstdc++.so.6"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,7 @@ def compile_decoder(
         only: packages to compile; others are compiled by other processes, at the same time.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
-    config = {"aot_inductor.package_constants_in_so": False, **(options or {})}
+    config = {**_OPTIONS, **(options or {})}
     names = []
     with torch.no_grad():
         for graph in _graphs(decoder, limits, uses_triton):

@@ -164,7 +164,7 @@ def _lead_outside(model: Path) -> None:
         (shutil.rmtree, "error[MDL201]: "),
         (lambda model: (model / "config.json").unlink(), "error[MDL201]: "),
         (lambda model: (model / "config.json").write_text("{"), "config.json: not JSON"),
-        (_edit(model_type="mllama"), "error[MDL202]: the native toolchain has no family for"),
+        (_edit(model_type="otter"), "error[MDL202]: the native toolchain has no family for"),
         (_edit(text_config__model_type="phi"), "error[MDL208]: text_config.model_type 'phi'"),
         (_edit(vision_config__model_type="x"), "error[MDL208]: vision_config.model_type 'x'"),
         (_edit(text_config__num_hidden_layers=3), "error[MDL204]: "),

@@ -151,6 +151,28 @@ def test_a_model_made_twice_is_the_same(built: Built, tmp_path: Path) -> None:
     assert files_of(tmp_path / "again") == files_of(built.model_dir)
 
 
+@pytest.mark.parametrize("built", ["llava_next"], indirect=True)
+def test_a_packed_language_model_is_close(built: Built, tmp_path: Path) -> None:
+    """Number formats are the families' own business only in which modules they name."""
+    from mmtrt.native.build_llm import build_llm
+    from mmtrt.native.multimodal_session import MultimodalSession
+    from mmtrt.native.quantize import quantize
+
+    quantize(built.checkpoint, tmp_path / "c", format_="int4_wo", block_size=32)
+    limits = built.session.engines.limits
+    build_llm(tmp_path / "c/llm", tmp_path / "e/llm", engine="onnxruntime", limits=limits)
+    (tmp_path / "e/vision").symlink_to(built.engines / "vision")
+    packed = MultimodalSession(tmp_path / "e", built.model_dir)
+    sessions = (built.session, packed)
+    request = (built.case.texts[:1], [built.pictures[:1]])
+    first, second = (
+        session.answer(*request, max_new_tokens=1, keep_logits=True).generation.logits[0][0]
+        for session in sessions
+    )
+    cosine = first @ second / np.linalg.norm(first) / np.linalg.norm(second)
+    assert 0.9 < cosine < 0.9999
+
+
 def test_another_process_makes_the_same_model(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     from mmtrt.native.make_tiny import make_tiny
