@@ -7,7 +7,9 @@ after (norm, gate, residual) on the way, which spares launches between matrices.
 Legend: K input width, N output width, D head size, MAX ``max_seq_len``.
 """
 
-# ruff: noqa: N803 - constants of a kernel are in capitals, as in Triton's own
+# ruff: noqa: N803 - constants of a kernel are in capitals, as in Triton's own;
+# mypy cannot see the types of a kernel's arguments.
+# mypy: ignore-errors
 from __future__ import annotations
 
 from typing import Any

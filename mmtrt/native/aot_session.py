@@ -17,9 +17,9 @@ import torch
 from mmtrt.native.aot_config import WEIGHTS_FILE, AotConfig, read_aot_config
 from mmtrt.native.aot_llm import CachePlan
 from mmtrt.native.errors import NativeError
+from mmtrt.native.generation import Generation
 from mmtrt.native.limits import LlmLimits, RequestSize, check_request
 from mmtrt.native.sampling import Sampler, Sampling
-from mmtrt.native.session import Generation
 
 _CHECK_EVERY = 32
 """Greedy steps on a GPU between two looks at whether all requests have ended."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from math import ceil
 
 import torch
-import triton
+import triton  # type: ignore[import-not-found,unused-ignore]
 from torch.library import triton_op, wrap_triton
 
 from mmtrt.native import aot_kernels, aot_ops

@@ -53,6 +53,8 @@ def test_logits_of_every_step_equal_transformers(session: Any, reference: Any, c
 
 def test_the_cache_is_written_in_place_and_nowhere_else(session: Any) -> None:
     prompts, table = requests(3)
+    for each in (*session._keys, *session._values):
+        each.zero_()
     session.prefill(prompts, table, new_tokens=2)
     before = [each.clone() for each in (*session._keys, *session._values)]
     places = [each.data_ptr() for each in (*session._keys, *session._values)]

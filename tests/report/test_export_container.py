@@ -55,7 +55,9 @@ def scripts() -> dict[str, str]:
     found = {}
     for path in sorted((RECIPES / "recipe").glob("*.yaml")):
         file = yaml.safe_load(path.read_text())
-        for variant in file["variants"]:
+        for variant, entry in file["variants"].items():
+            if entry.get("backend") == "native":
+                continue
             own = NEMO if "neva" in path.stem else {}
             for quant, options in file["quants"].items():
                 if variant not in options.get("variants", [variant]):

@@ -22,7 +22,7 @@ from mmtrt.plan.build import make_plan
 from mmtrt.rules.check import CheckedPlan, find
 from tests.worlds import recipe
 
-CASES = 30
+CASES = 20
 """For each recipe."""
 
 FAMILIES: dict[str, dict[str, Any]] = {

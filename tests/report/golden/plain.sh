@@ -130,7 +130,7 @@ stop() {  # PID: end a server; by force if it does not obey
   kill -KILL "$1" 2> /dev/null || true
 }
 
-# all (download): fetch a model from a hub at a pinned revision, or link a local directory
+# all (download): fetch a model from a hub at a pinned revision, link a local directory, or make one
 #   needs network
 if [ ! -e "$OUT/all/.done" ]; then
   start all
@@ -148,7 +148,7 @@ END
   finish all "$ALL_DIR"
 fi
 
-# some (download): fetch a model from a hub at a pinned revision, or link a local directory
+# some (download): fetch a model from a hub at a pinned revision, link a local directory, or make one
 #   needs network
 if [ ! -e "$OUT/some/.done" ]; then
   start some
@@ -160,7 +160,7 @@ if [ ! -e "$OUT/some/.done" ]; then
   finish some "$SOME_DIR"
 fi
 
-# file (download): fetch a model from a hub at a pinned revision, or link a local directory
+# file (download): fetch a model from a hub at a pinned revision, link a local directory, or make one
 #   reads model from model $1.nemo
 if [ ! -e "$OUT/file/.done" ]; then
   start file "$FILE_DIR"
@@ -168,7 +168,7 @@ if [ ! -e "$OUT/file/.done" ]; then
   finish file "$FILE_DIR/model.nemo"
 fi
 
-# folder (download): fetch a model from a hub at a pinned revision, or link a local directory
+# folder (download): fetch a model from a hub at a pinned revision, link a local directory, or make one
 #   reads model from it's
 if [ ! -e "$OUT/folder/.done" ]; then
   start folder "$FOLDER_DIR"

@@ -58,7 +58,7 @@ finish() {  # STAGE PATH...: mark a stage as done if everything is there that it
   : > "$OUT/$stage/.done"
 }
 
-# download: fetch a model from a hub at a pinned revision, or link a local directory
+# download: fetch a model from a hub at a pinned revision, link a local directory, or make one
 #   needs network
 if [ ! -e "$OUT/download/.done" ]; then
   start download "$DOWNLOAD_DIR"
