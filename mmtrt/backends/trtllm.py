@@ -29,6 +29,7 @@ from mmtrt.backends.base import (
 from mmtrt.backends.needs import Needs
 from mmtrt.backends.versions import is_within
 from mmtrt.config.recipe import Recipe
+from mmtrt.config.stages import WEIGHT_ONLY
 from mmtrt.errors import PlanError
 from mmtrt.host import HostInfo
 from mmtrt.stages import (
@@ -50,9 +51,6 @@ EXAMPLES_URL = "https://github.com/NVIDIA/TensorRT-LLM.git"
 
 VISION_DEFAULT = 4
 """``--max_batch_size`` of ``build_multimodal_engine.py`` where it is not given."""
-
-WEIGHT_ONLY = ("int8_wo", "int4_wo")
-"""Formats that ``convert_checkpoint.py`` writes itself; the others need ``quantize.py``."""
 
 UNKNOWN = "unknown"
 """Stands for the compute capability on a machine without GPU that names no target."""

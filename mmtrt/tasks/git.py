@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmtrt.tasks.messages import TaskError, TemporaryError, quoted, scrub
+from mmtrt.tasks.tool_failures import Failure
 
 OLDEST = (2, 32)
 """The first git that can be told to skip the user's configuration (GIT_CONFIG_GLOBAL)."""
@@ -31,19 +32,6 @@ SETTINGS = (
     "http.lowSpeedLimit=1000",  # bytes a second, for
     "http.lowSpeedTime=60",  # seconds; otherwise a dead connection is waited for without end
 )
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What git says when something is wrong, and what that means."""
-
-    said: str
-    """Regular expression."""
-    code: str
-    message: str
-    """With ``{url}`` and ``{revision}``."""
-    fix: str
-    is_temporary: bool = False
 
 
 FAILURES = (

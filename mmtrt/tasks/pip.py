@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmtrt.tasks.messages import TaskError, TemporaryError, quoted, scrub
+from mmtrt.tasks.tool_failures import Failure
 
 OLDEST = (22, 2)
 """The first pip that reports what it would install."""
@@ -21,18 +22,6 @@ QUIET = (
     *("--disable-pip-version-check", "--no-input", "--no-color", "--progress-bar=off"),
     *("--no-warn-script-location", "--no-compile"),
 )
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What pip says when something is wrong, and what that means."""
-
-    said: str
-    """Regular expression."""
-    code: str
-    message: str
-    fix: str
-    is_temporary: bool = False
 
 
 FAILURES = (
