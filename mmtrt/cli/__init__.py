@@ -25,6 +25,7 @@ VERBS: dict[str, str] = {
     "export": "print the plan as a shell script or a picture",
     "log": "show the log of a run or a stage",
     "report": "show the report of a run",
+    "ui": "show past runs in a browser",
     "cache": "look after the store: ls, du, verify, gc",
     "doctor": "show this host, its tools, and what each backend lacks",
 }

@@ -10,27 +10,34 @@ from mmtrt.cli.arguments import parse
 from mmtrt.errors import UsageError
 
 USAGE = """\
-mmtrt report [RUN] [--format md|json] [--json] [-o FILE] [--runs DIR]
+mmtrt report [RUN] [--format md|json|html] [--json] [--html] [-o FILE] [--runs DIR]
 
 Print the report of a run: stages with times and reasons, limits, findings, answers, timings, host.
 RUN is a directory below outputs/runs, the beginning of its name, a recipe for its newest run, or
 `last`, the default. A run that was killed is reported as far as it came.
 
+--html writes one file that needs no other and no network: report.html in the run's directory,
+unless -o names another (- is standard output).
+
   mmtrt report
   mmtrt report llava -o report.md
   mmtrt report last --format json
+  mmtrt report --html
 """
 
 
 def main(args: list[str]) -> int:
     """Print or write the report of one run."""
-    switches, valued = ("--json",), ("--format", "-o", "--output", "--runs")
+    switches, valued = ("--json", "--html"), ("--format", "-o", "--output", "--runs")
     arguments = parse("report", args, USAGE, switches, valued)
     if arguments is None:
         return 0
     form = "json" if arguments.on("--json") else arguments.text("--format") or "md"
-    if form not in ("md", "json"):
-        raise UsageError(f"mmtrt report: no format {form!r}", code="CFG002", fix="--format md|json")
+    form = "html" if arguments.on("--html") else form
+    if form not in ("md", "json", "html"):
+        raise UsageError(
+            f"mmtrt report: no format {form!r}", code="CFG002", fix="--format md|json|html"
+        )
     if len(arguments.words) > 1:
         raise UsageError(
             "mmtrt report takes one run", code="CFG002", fix=f"mmtrt report {arguments.words[0]}"
@@ -41,13 +48,19 @@ def main(args: list[str]) -> int:
     from mmtrt.report.runs import find_run
 
     root = place("runs", arguments.text("--runs"), arguments.overrides)
-    report = collect(find_run(root, arguments.words[0] if arguments.words else None))
-    if form == "json":
+    record = find_run(root, arguments.words[0] if arguments.words else None)
+    target = arguments.text("-o") or arguments.text("--output")
+    report = collect(record)
+    if form == "html":
+        from mmtrt.report.html.page import record_page
+
+        text = record_page(record)
+        target = target or str(record / "report.html")
+    elif form == "json":
         text = json.dumps(to_json(report), indent=1, ensure_ascii=False) + "\n"
     else:
         text = to_markdown(report)
-    target = arguments.text("-o") or arguments.text("--output")
-    if target is None:
+    if target in (None, "-"):
         print(text, end="")
         return 0
     try:

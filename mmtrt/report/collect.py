@@ -43,6 +43,10 @@ class StageRow:
     argv: tuple[str, ...] = ()
     repeat: str | None = None
     """A shell line that runs a failed stage again."""
+    needs: tuple[str, ...] = ()
+    """Ids of the stages whose output it reads."""
+    begun_s: float | None = None
+    """When it was started for the last time, or taken from the store: seconds into the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,6 +228,8 @@ def _row(
     facts: dict[str, Any] = {}
     for event in events:
         facts |= {"attempts": event.get("attempt", 1)} if event["type"] == "stage_started" else {}
+        if event["type"] in ("stage_started", "stage_hit"):
+            facts["begun_s"] = event.get("t")
         facts |= {k: v for k, v in event.items() if k not in ("reasons", "attempt")}
         if event["type"] == "stage_started":
             facts["reasons"] = event.get("reasons")
@@ -259,6 +265,8 @@ def _row(
         attempts=facts.get("attempts", 1),
         argv=tuple(facts.get("argv") or planned.get("argv") or ()),
         repeat=facts.get("repeat"),
+        needs=tuple(planned.get("needs") or ()),
+        begun_s=facts.get("begun_s"),
     )
 
 

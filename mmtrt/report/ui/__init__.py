@@ -1,0 +1,1 @@
+"""Past runs in a browser: the pages of :mod:`mmtrt.report.html`, served read-only."""
