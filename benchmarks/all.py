@@ -17,10 +17,12 @@ from benchmarks import (
     machine,
     micro,
     overhead,
+    quantization,
     startup,
+    sweep,
 )
 from benchmarks.bench import ROOT, Bench
-from benchmarks.markdown import put_between, require_portable, to_markdown
+from benchmarks.markdown import put_between, put_section, require_portable, to_markdown
 from benchmarks.peers import DEFAULT, Peers, ensure
 from benchmarks.rows import MISSED, Section
 from benchmarks.timing import MeasurementFailed
@@ -36,6 +38,8 @@ SECTIONS: dict[str, Callable[[Bench], Section]] = {
     "composing": composing.measure,
     "check": check.measure,
     "micro": micro.measure,
+    "sweep": sweep.measure,
+    "quantization": quantization.measure,
 }
 
 
@@ -58,7 +62,13 @@ def main() -> int:
         print(f"\n{text}")
         require_portable(text, [Path(work), ROOT, Path.home(), Path(tempfile.gettempdir())])
     if options.write:
-        DOCUMENT.write_text(put_between(DOCUMENT.read_text(encoding="utf-8"), text))
+        document = DOCUMENT.read_text(encoding="utf-8")
+        if set(options.only) == set(SECTIONS):
+            document = put_between(document, text)
+        else:
+            for section in sections:
+                document = put_section(document, section, facts)
+        DOCUMENT.write_text(document)
         print(f"written to {DOCUMENT.relative_to(ROOT)}", file=sys.stderr)
     rows = [row for section in sections for row in section.rows]
     return int(any(row.verdict in (MISSED, "failed") for row in rows))
@@ -78,7 +88,9 @@ def _measure(name: str, bench: Bench) -> Section:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.all", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put the table into docs")
+    parser.add_argument(
+        "--write", action="store_true", help="put the tables into docs; with --only just these"
+    )
     parser.add_argument(
         "--only", type=_names, default=list(SECTIONS), help=f"of {','.join(SECTIONS)}"
     )

@@ -1,21 +1,23 @@
-"""``mmtrt ls``: the recipes there are."""
+"""``mmtrt ls``: the recipes there are, and the named sweeps."""
 
 from __future__ import annotations
 
 import json
 import sys
 
-from mmtrt.cli.arguments import parse
+from mmtrt.cli.arguments import Arguments, parse
 from mmtrt.errors import UsageError
 
 USAGE = """\
-mmtrt ls [--json] [-cd DIR]
+mmtrt ls [experiments] [--json] [-cd DIR]
 
 List the recipes: mmtrt's own, those below DIR/recipe, and those that installed packages bring.
 A star marks the variant that is taken when none is named. A recipe that cannot be used is listed
-with its error.
+with its error. `mmtrt ls experiments` lists the named sweeps instead: what each varies, and how to
+start it.
 
   mmtrt ls
+  mmtrt ls experiments
   mmtrt ls -cd my_recipes --json
 """
 
@@ -25,6 +27,8 @@ def main(args: list[str]) -> int:
     arguments = parse("ls", args, USAGE, ("--json",))
     if arguments is None:
         return 0
+    if arguments.words == ["experiments"] and not arguments.overrides:
+        return _experiments(arguments)
     if words := [*arguments.words, *arguments.overrides]:
         raise UsageError(
             f"mmtrt ls takes no {words[0]!r}", code="CFG002", fix=f"mmtrt show {words[0]}"
@@ -54,4 +58,30 @@ def main(args: list[str]) -> int:
     for _, error in entries:
         if error:
             print(error, file=sys.stderr)
+    return 0
+
+
+def _experiments(arguments: Arguments) -> int:
+    from mmtrt.config.experiments import experiments
+    from mmtrt.report.tables import write_table
+
+    found = experiments(arguments.config_dirs)
+    if arguments.on("--json"):
+        document = {"schema": 1, "experiments": [each.to_json() for each in found]}
+        print(json.dumps(document, indent=1, ensure_ascii=False))
+        return 0
+    rows = [
+        (
+            each.name,
+            " ".join(f"{key}={value}" for key, value in each.params.items()),
+            f"broken: {each.error.splitlines()[0]}" if each.error else each.summary,
+        )
+        for each in found
+    ]
+    write_table(sys.stdout, ("EXPERIMENT", "VARIES", "SUMMARY"), rows)
+    for each in found:
+        if each.launch:
+            print(f"  {each.launch}")
+        if each.error:
+            print(each.error, file=sys.stderr)
     return 0

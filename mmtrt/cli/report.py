@@ -10,11 +10,12 @@ from mmtrt.cli.arguments import parse
 from mmtrt.errors import UsageError
 
 USAGE = """\
-mmtrt report [RUN] [--format md|json|html] [--json] [--html] [-o FILE] [--runs DIR]
+mmtrt report [RUN] [--format md|json|csv|html] [--json] [--html] [-o FILE] [--runs DIR]
 
 Print the report of a run: stages with times and reasons, limits, findings, answers, timings, host.
 RUN is a directory below outputs/runs, the beginning of its name, a recipe for its newest run, or
-`last`, the default. A run that was killed is reported as far as it came.
+`last`, the default. A run that was killed is reported as far as it came. A sweep's report is the
+table of its points, which --format csv gives to a spreadsheet.
 
 --html writes one file that needs no other and no network: report.html in the run's directory,
 unless -o names another (- is standard output).
@@ -34,9 +35,9 @@ def main(args: list[str]) -> int:
         return 0
     form = "json" if arguments.on("--json") else arguments.text("--format") or "md"
     form = "html" if arguments.on("--html") else form
-    if form not in ("md", "json", "html"):
+    if form not in ("md", "json", "csv", "html"):
         raise UsageError(
-            f"mmtrt report: no format {form!r}", code="CFG002", fix="--format md|json|html"
+            f"mmtrt report: no format {form!r}", code="CFG002", fix="--format md|json|csv|html"
         )
     if len(arguments.words) > 1:
         raise UsageError(
@@ -45,13 +46,17 @@ def main(args: list[str]) -> int:
     from mmtrt.report.collect import collect
     from mmtrt.report.places import place
     from mmtrt.report.render import to_json, to_markdown
+    from mmtrt.report.results import is_sweep
     from mmtrt.report.runs import find_run
+    from mmtrt.report.sweep_record import sweep_text
 
     root = place("runs", arguments.text("--runs"), arguments.overrides)
     record = find_run(root, arguments.words[0] if arguments.words else None)
     target = arguments.text("-o") or arguments.text("--output")
     report = collect(record)
-    if form == "html":
+    if form in ("md", "json", "csv") and (form == "csv" or is_sweep(record)):
+        text = sweep_text(record, form)
+    elif form == "html":
         from mmtrt.report.html.page import record_page
 
         text = record_page(record)

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmtrt.redaction import of_environment
+
 SCHEMA = 1
 MAX_ENTRIES = 256
 MAX_FILES = 2000
@@ -149,7 +151,9 @@ def load(name: str) -> Entry | None:
 
 
 def save(name: str, entry: Entry) -> None:
-    """Store an entry, whole or not at all."""
+    """Store an entry, whole or not at all; one that holds credentials is not stored."""
+    if of_environment().tree([entry.data, entry.set_by]) != [entry.data, entry.set_by]:
+        return
     record = {
         "schema": SCHEMA,
         "key": name,

@@ -78,7 +78,7 @@ def compose(
     Raises:
         RecipeError: with every mistake found, the first in front: CFG100 to CFG109.
     """
-    words = tuple(overrides)
+    words = tuple(keys.canonical(overrides))
     dirs = search_dirs(config_dirs)
     name, read_ns = None, time.time_ns()
     if cache.directory() is not None:
@@ -88,9 +88,9 @@ def compose(
         hit = None if settings is None else _from_entry(settings, entry, words)
         if hit is not None:
             return hit
-    composed, texts = _compose_anew(words, dirs, config_name)
-    if name is not None and texts is not None:
-        _remember(name, composed, config_name, dirs, texts, read_ns)
+    composed, written = compose_anew(words, dirs, config_name)
+    if name is not None and written is not None:
+        _remember(name, composed, config_name, dirs, written, read_ns)
     return composed
 
 
@@ -134,10 +134,17 @@ def _remember(
 # Composing anew
 
 
-def _compose_anew(
-    words: tuple[str, ...], dirs: tuple[Path, ...], config_name: str
+def compose_anew(
+    words: tuple[str, ...], dirs: tuple[Path, ...], config_name: str, number: int = 0
 ) -> tuple[Composed, list[str] | None]:
-    """Compose with Hydra; also return texts that decide about caching, ``None`` for never."""
+    """Compose with Hydra; also return texts that decide about caching, ``None`` for never.
+
+    Args:
+        words: overrides in Hydra's grammar.
+        dirs: every directory that may hold recipes.
+        config_name: the primary config.
+        number: of the point, for ``${hydra:job.num}``.
+    """
     from mmtrt.config import locate
 
     parsed, problems = parse(words)
@@ -147,7 +154,7 @@ def _compose_anew(
         raise together(problems)
     with _LOCK, quiet():
         try:
-            plain = _hydra_compose(looked.hydra_words, dirs, config_name)
+            plain = hydra_compose(looked.hydra_words, dirs, config_name, number)
         except Exception as err:  # Hydra raises anything; it ends here
             problems.append(keys.from_hydra(err, words))
             raise together(problems) from err
@@ -180,7 +187,7 @@ def recompose(composed: Composed, config: Any) -> Composed:
     """
     from mmtrt.config import locate
 
-    plain = _plain(config)
+    plain = plain_of(config)
     if plain.data == composed.data:
         return composed
     settings, misfits = typed.read(Settings, plain.data)
@@ -232,32 +239,54 @@ def parse(words: Sequence[str]) -> tuple[list[keys.Parsed], list[RecipeError]]:
     return found, problems
 
 
-def points(words: Sequence[str]) -> list[tuple[str, ...]] | None:
+def points(words: Sequence[str], dirs: Sequence[Path] = ()) -> list[tuple[str, ...]] | None:
     """Return the overrides of every point of a sweep, in the order in which Hydra runs them.
 
-    ``None`` where only the sweeper can tell, as for ``interval(0,1)`` or ``glob(*)``. What cannot
-    be parsed is left as it is.
+    Args:
+        words: overrides with choices, ranges and globs; of two for one key the later counts.
+        dirs: where the files lie that ``glob(*)`` chooses from.
+
+    ``None`` where only another sweeper can tell, as for ``interval(0,1)``. What cannot be parsed is
+    left as it is. Equal points are one.
     """
-    lists: list[list[str]] = []
-    with quiet():
+    lists: dict[str, list[str]] = {}
+    with _LOCK, quiet(), _loader(words, dirs) as loader:
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
-        parser = OverridesParser.create()
+        parser = OverridesParser.create(config_loader=loader)
         for text in words:
             try:
                 override = parser.parse_overrides([text])[0]
+                key = str(override.get_key_element())
             except Exception:  # noqa: BLE001 - told, with the reason, when the point is composed
-                lists.append([text])
+                lists[text] = [text]
                 continue
             if not override.is_sweep_override():
-                lists.append([text])
+                lists[key] = [text]
                 continue
             try:
                 values = list(override.sweep_string_iterator())
             except Exception:  # noqa: BLE001 - not a list of values
                 return None
-            lists.append([f"{override.get_key_element()}={value}" for value in values])
-    return list(itertools.product(*lists))
+            lists[key] = [f"{key}={value}" for value in values]
+    return list(dict.fromkeys(itertools.product(*lists.values())))
+
+
+@contextlib.contextmanager
+def _loader(words: Sequence[str], dirs: Sequence[Path]) -> Iterator[Any]:
+    """Yield what knows the files of a group, where a glob asks for it."""
+    if not dirs or not any("glob(" in word for word in words):
+        yield None
+        return
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    running, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
+    try:
+        with searching(dirs[1:]), initialize_config_dir(str(dirs[0]), **version_base()):
+            yield GlobalHydra.instance().config_loader()
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 _ACTIONS: dict[str, keys.Action] = {
@@ -320,7 +349,7 @@ def look(parsed: Sequence[keys.Parsed], dirs: Sequence[Path], config_name: str) 
     looked.sources = walk.sources
     looked.is_hopeless = bool(walk.problems)
     for each in good:
-        invented = None if walk.problems else _invented_name(each, looked.sources)
+        invented = None if walk.problems else invented_name(each, looked.sources)
         if invented is not None:
             looked.problems.append(invented)
             continue
@@ -328,15 +357,16 @@ def look(parsed: Sequence[keys.Parsed], dirs: Sequence[Path], config_name: str) 
         if each.name in chosen or each.name in deleted:
             looked.set_by.append((each.path, each.action == "delete", each.text))
         elif not each.is_hydra:
-            looked.set_by += [(path, True, each.text) for path in _leaves(each.path, each.value)]
+            looked.set_by += [(path, True, each.text) for path in leaves(each.path, each.value)]
     looked.problems += walk.problems
     return looked
 
 
-def _leaves(path: typed.KeyPath, value: Any) -> Iterator[typed.KeyPath]:
+def leaves(path: typed.KeyPath, value: Any) -> Iterator[typed.KeyPath]:
+    """Yield the key path of every value that an override sets."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
-            yield from _leaves((*path, str(key)), inner)
+            yield from leaves((*path, str(key)), inner)
     else:
         yield path
 
@@ -350,7 +380,7 @@ def _searchpath(parsed: Sequence[keys.Parsed]) -> list[Path]:
     return []
 
 
-def _invented_name(each: keys.Parsed, sources: Sequence[Source]) -> RecipeError | None:
+def invented_name(each: keys.Parsed, sources: Sequence[Source]) -> RecipeError | None:
     """Refuse to make a variant or a stage by a misspelt name; ``+key=value`` may make one."""
     from mmtrt.config.locate import Places, names_below
 
@@ -429,16 +459,31 @@ def searching(dirs: Sequence[Path]) -> Iterator[None]:
         _searched[:] = before
 
 
-def _hydra_compose(words: Sequence[str], dirs: Sequence[Path], config_name: str) -> Plain:
+def plainly(words: Sequence[str], dirs: Sequence[Path], config_name: str) -> Plain:
+    """Compose with Hydra what was looked at.
+
+    Raises:
+        RecipeError: in whose words Hydra refused.
+    """
+    with _LOCK, quiet():
+        try:
+            return hydra_compose(words, dirs, config_name)
+        except Exception as err:  # Hydra raises anything; it ends here
+            raise keys.from_hydra(err, words) from err
+
+
+def hydra_compose(
+    words: Sequence[str], dirs: Sequence[Path], config_name: str, number: int = 0
+) -> Plain:
     """Return the composed config without Hydra's node.
 
-    May be called while another Hydra application runs, as in a job of a sweep.
+    May be called while another Hydra application runs, as in a job of a sweep; ``number`` is that
+    job's.
     """
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
+    from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import open_dict, read_write
+    from omegaconf import OmegaConf, open_dict, read_write
 
     running, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
     outer = HydraConfig.instance().cfg
@@ -447,14 +492,16 @@ def _hydra_compose(words: Sequence[str], dirs: Sequence[Path], config_name: str)
             searching(dirs[1:]),
             initialize_config_dir(str(dirs[0]), job_name="mmtrt", **version_base()),
         ):
-            config = hydra_compose(config_name, list(words), return_hydra_config=True)
+            config = compose(config_name, list(words), return_hydra_config=True)
         with read_write(config), open_dict(config):
-            config.hydra.job.num, config.hydra.job.id = 0, "0"  # until a sweep says otherwise
+            config.hydra.job.num, config.hydra.job.id = number, str(number)
             HydraConfig.instance().set_config(config)  # for ${hydra:...}
             has_searchpath = bool(config.hydra.searchpath)
+            swept = config.hydra.sweeper.get("params")
+            params = {} if swept is None else OmegaConf.to_container(swept, resolve=True)
             del config["hydra"]
-        plain = _plain(config)
-        plain.has_searchpath = has_searchpath
+        plain = plain_of(config)
+        plain.has_searchpath, plain.params = has_searchpath, params
         return plain
     finally:
         GlobalHydra.instance().hydra = running
@@ -474,14 +521,19 @@ class Plain:
     """Values that hold interpolations, as written."""
     has_searchpath: bool = False
     """Whether files took part that lie outside of mmtrt's and the user's directories."""
+    raw: Any = None
+    """The same before interpolations were resolved."""
+    params: dict[str, Any] = field(default_factory=dict)
+    """What ``hydra.sweeper.params`` says: the points of a named sweep."""
 
 
-def _plain(config: Any) -> Plain:
+def plain_of(config: Any) -> Plain:
+    """Return a config of OmegaConf as plain data, with what could not be resolved."""
     from omegaconf import OmegaConf
 
     raw = OmegaConf.to_container(config, resolve=False)
-    result = Plain(raw)
-    for path, text in _texts(raw):
+    result = Plain(raw, raw=raw)
+    for path, text in texts(raw):
         if "${" in text:
             result.texts.append(text)
             reason = _resolution_error(config, path)
@@ -489,19 +541,20 @@ def _plain(config: Any) -> Plain:
                 result.unresolved.append((path, reason))
     if not result.unresolved:
         result.data = OmegaConf.to_container(config, resolve=True)
-    result.missing = [path for path, text in _texts(result.data) if text == "???"]
+    result.missing = [path for path, text in texts(result.data) if text == "???"]
     return result
 
 
-def _texts(value: Any, path: typed.KeyPath = ()) -> Iterator[tuple[typed.KeyPath, str]]:
+def texts(value: Any, path: typed.KeyPath = ()) -> Iterator[tuple[typed.KeyPath, str]]:
+    """Yield every text in plain data with its key path."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, dict):
         for key, inner in value.items():
-            yield from _texts(inner, (*path, key))
+            yield from texts(inner, (*path, key))
     elif isinstance(value, (list, tuple)):
         for index, inner in enumerate(value):
-            yield from _texts(inner, (*path, index))
+            yield from texts(inner, (*path, index))
 
 
 def _resolution_error(config: Any, path: typed.KeyPath) -> str | None:

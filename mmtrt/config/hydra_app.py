@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mmtrt.config import overrides as keys
 from mmtrt.config.compose import (
@@ -23,46 +23,77 @@ from mmtrt.config.compose import (
     compose,
     look,
     parse,
-    points,
     quiet,
     recompose,
     searching,
     together,
     version_base,
 )
+from mmtrt.config.launcher import Outcome, launching
+from mmtrt.config.points import Composer
 from mmtrt.config.root import search_dirs
 from mmtrt.errors import Interrupted, MmtrtError, RecipeError, UsageError
 
 Task = Callable[[Composed], int]
 """Does the work of one job and returns its exit code."""
 
+
+class Sweep(Protocol):
+    """Does the work of many points together."""
+
+    def launch(
+        self, points: Sequence[Sequence[str]], first: int, is_search: bool = False
+    ) -> Sequence[Outcome]:
+        """Run points.
+
+        Args:
+            points: the overrides of each.
+            first: number of the first of them.
+            is_search: whether the sweeper wants to know how good each of them is.
+        """
+        ...
+
+    def check(self, points: Sequence[Sequence[str]]) -> None:
+        """Refuse points that another launcher would run into an error."""
+        ...
+
+    def value(self, point: Sequence[str]) -> Any:
+        """Return what the sweeper asks of a point that another launcher has run."""
+        ...
+
+
 PROGRAM = "mmtrt"
+_OWN_SWEEPERS = ("mmtrt.Sweeper", "basic_sweeper.BasicSweeper")
 _MODES = ("--run", "--multirun", "--cfg", "--info", "--shell-completion", "--hydra-help")
 
 
-def run_hydra(argv: Sequence[str], task: Task) -> int:
+def run_hydra(argv: Sequence[str], task: Task, sweep: Sweep | None = None) -> int:
     """Do what Hydra's switches ask for, and return the exit code.
 
-    A sweep is checked as a whole before its first job starts; its jobs then all run, and the first
-    exit code that is not 0 is returned. Hydra's records of a sweep go to a temporary directory,
-    unless ``hydra.sweep.dir`` or ``hydra/launcher`` is given: mmtrt keeps its own.
+    A sweep is checked as a whole before anything starts. mmtrt's launcher hands its points to
+    ``sweep``; without one, and with other launchers, every point is a job of its own: all of them
+    run, and the first exit code that is not 0 is returned. Hydra's records of a sweep go to a
+    temporary directory, unless ``hydra.sweep.dir`` or ``hydra/launcher`` is given: mmtrt keeps its
+    own.
 
     Raises:
         RecipeError: for every mistake in overrides and recipes.
         UsageError: CFG002, for switches that do not go together.
-        MmtrtError: what the task raised; of several jobs the first, with the others attached.
+        MmtrtError: what the task or the sweep raised; of several jobs the first, with the others
+            attached.
     """
     arguments = keys.split(argv)
+    arguments.overrides = keys.canonical(arguments.overrides)
     _check_usage(arguments)
     dirs = search_dirs(arguments.config_dirs)
     if arguments.switch("--shell-completion") is not None:
         return _complete(arguments, dirs)
-    _check(arguments, dirs)
-    jobs = _Jobs(task, arguments, os.getpid())
+    _check(arguments, dirs, sweep)
+    jobs = _Jobs(task, arguments, os.getpid(), sweep)
     words = _words_for_hydra(arguments.overrides)
-    with _sweep_dir(arguments) as extra:
+    with _sweep_dir(arguments) as extra, launching(jobs.launch):
         status = _hydra_main(arguments, [*words, *extra], dirs, jobs.run)
-    if not status and _is_sweep(arguments) and extra and not jobs.started:
+    if not status and is_sweep(arguments) and extra and not jobs.started:
         raise RecipeError(
             "the sweep has no points",
             code="CFG108",
@@ -97,7 +128,7 @@ def _check_usage(arguments: keys.Arguments) -> None:
             )
 
 
-def _check(arguments: keys.Arguments, dirs: Sequence[Path]) -> None:
+def _check(arguments: keys.Arguments, dirs: Sequence[Path], sweep: Sweep | None) -> None:
     """Find mistakes where Hydra would tell them less well, or too late."""
     words, name = arguments.overrides, arguments.config_name
     foreign = ("--hydra-help", "--config-path", "--experimental-rerun")
@@ -108,22 +139,30 @@ def _check(arguments: keys.Arguments, dirs: Sequence[Path]) -> None:
     if arguments.switch("--cfg") is not None or arguments.switch("--info") is not None:
         parsed, problems = parse(words)
         problems += look(parsed, dirs, name).problems
-    elif not _is_sweep(arguments):
+    elif not is_sweep(arguments):
         compose(words, dirs[1:], name)
         return
     else:
-        problems = []
-        for point in points(words) or [_without_sweeps(words)]:
-            try:
-                compose(point, dirs[1:], name)
-            except RecipeError as err:
-                rest, err.also = err.also, []
-                problems += [err, *(each for each in rest if isinstance(each, RecipeError))]
+        composer = Composer(arguments.config_dirs, name)
+        points = composer.expand(words)
+        if points and sweep is not None:
+            _, problems = parse(words)
+            if not problems and _has_own_launcher(words):
+                sweep.check(points)
+        else:
+            problems = composer.problems(points or [_without_sweeps(words)])
     if problems:
         raise together(problems)
 
 
-def _is_sweep(arguments: keys.Arguments) -> bool:
+def _has_own_launcher(words: Sequence[str]) -> bool:
+    """Return whether the command line asks for another launcher than mmtrt's."""
+    chosen = [keys.value_of(word) for word in words if keys.key_of(word) == "hydra/launcher"]
+    return bool(chosen) and chosen[-1] != "mmtrt"
+
+
+def is_sweep(arguments: keys.Arguments) -> bool:
+    """Tell whether a command line asks for a sweep."""
     return arguments.switch("--multirun") is not None or any(
         keys.key_of(each) == "hydra.mode" and keys.value_of(each) == "MULTIRUN"
         for each in arguments.overrides
@@ -153,25 +192,53 @@ class _Jobs:
     task: Task
     arguments: keys.Arguments
     pid: int
+    sweep: Sweep | None = None
     started: int = 0
     """How many jobs ran in this process."""
     codes: list[int] = field(default_factory=list)
     errors: list[MmtrtError] = field(default_factory=list)
 
-    def run(self, config: Any) -> int:
+    def run(self, config: Any) -> Any:
+        """Do one job of Hydra's; return what a sweeper may ask for, else the exit code."""
         from hydra.core.hydra_config import HydraConfig
 
         self.started += 1
         chosen = HydraConfig.get().overrides
-        given = set(self.arguments.overrides)
-        words = [
-            word[2:] if word.startswith("++") and word not in given else word
-            for word in chosen.task
+        words = self._as_typed(chosen.task, chosen.hydra)
+
+        def composed() -> Composed:
+            known = compose(words, self.arguments.config_dirs, self.arguments.config_name)
+            return recompose(known, config)
+
+        code = self._run(composed)
+        return code if code or self.sweep is None else self.sweep.value(words)
+
+    def launch(self, points: Sequence[Sequence[str]], first: int, config: Any) -> Sequence[Outcome]:
+        """Take the points that mmtrt's launcher gets."""
+        self.started += len(points)
+        hydra = config.hydra.overrides.hydra
+        batch = [self._as_typed(point, hydra) for point in points]
+        if self.sweep is not None:
+            # A sweeper with a direction searches: it must be told for what.
+            outcomes = self.sweep.launch(batch, first, "direction" in config.hydra.sweeper)
+            # Hydra's own sweeper makes an exception of a failed point, and the sweep has told it.
+            is_own = str(config.hydra.sweeper._target_).endswith(_OWN_SWEEPERS)
+            return [Outcome() for _ in outcomes] if is_own else outcomes
+        composer = Composer(self.arguments.config_dirs, self.arguments.config_name)
+        return [
+            Outcome(self._run(lambda i=i: composer.compose(batch[i], first + i)))  # type: ignore[misc] # mypy knows no default of a lambda
+            for i in range(len(batch))
         ]
-        words += [word for word in chosen.hydra if "searchpath" in word]
+
+    def _as_typed(self, task: Sequence[str], hydra: Sequence[str]) -> list[str]:
+        """Return a job's overrides as the user typed them, and where else to search."""
+        given = set(self.arguments.overrides)
+        words = [word[2:] if word.startswith("++") and word not in given else word for word in task]
+        return [*words, *(word for word in hydra if "searchpath" in word)]
+
+    def _run(self, compose_job: Callable[[], Composed]) -> int:
         try:
-            composed = compose(words, self.arguments.config_dirs, self.arguments.config_name)
-            code = self.task(recompose(composed, config))
+            code = self.task(compose_job())
         except Exception as err:
             if os.getpid() != self.pid:
                 raise
@@ -212,7 +279,7 @@ class _JobFailed(Exception):
 def _sweep_dir(arguments: keys.Arguments) -> Iterator[list[str]]:
     """Give a sweep a directory for Hydra's records, and remove it afterwards."""
     given = {keys.key_of(each) for each in arguments.overrides}
-    if not _is_sweep(arguments) or given & {"hydra.sweep.dir", "hydra/launcher"}:
+    if not is_sweep(arguments) or given & {"hydra.sweep.dir", "hydra/launcher"}:
         yield []
         return
     place = tempfile.mkdtemp(prefix="mmtrt-sweep-")
@@ -226,14 +293,14 @@ def _hydra_main(
     arguments: keys.Arguments,
     words: Sequence[str],
     dirs: Sequence[Path],
-    run: Callable[[Any], int],
+    run: Callable[[Any], Any],
 ) -> int:
     """Start Hydra's application with our command line; return its exit code."""
     import hydra
 
     given = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
 
-    def job(config: Any) -> int:
+    def job(config: Any) -> Any:
         with _process(*given):
             return run(config)
 

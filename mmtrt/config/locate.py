@@ -291,17 +291,21 @@ class Places:
     """Finds the place where a value of a composition was written."""
 
     def __init__(
-        self, sources: Iterable[Source], set_by: Iterable[tuple[typed.KeyPath, bool, str]]
+        self,
+        sources: Iterable[Source],
+        set_by: Iterable[tuple[typed.KeyPath, bool, str]],
+        documents: dict[Path, Document | None] | None = None,
     ) -> None:
         """Remember what took part.
 
         Args:
             sources: files in the order of merging.
             set_by: (key path, whether everything below it too, override), in order.
+            documents: files that were read before; those read from now on are added.
         """
         self._sources = list(sources)
         self._set_by = list(set_by)
-        self._documents: dict[Path, Document | None] = {}
+        self._documents = {} if documents is None else documents
 
     def where(self, path: typed.KeyPath) -> str:
         """Return ``file:line:column`` of the value, or ``override 'key=value'``."""

@@ -24,6 +24,9 @@ from mmtrt.errors import RecipeError
 GROUPS = ("recipe", "backend", "quant", "executor")
 """Keys whose value is the name of a YAML file in the directory of that name."""
 
+EXPERIMENT = "experiment"
+"""The group of named sweeps, of which none is chosen by default."""
+
 HYDRA_SWITCHES: dict[str, tuple[str, bool]] = {
     "--cfg": ("--cfg", True),
     "-c": ("--cfg", True),
@@ -172,6 +175,11 @@ def split(argv: Sequence[str]) -> Arguments:
         else:
             found.rest.append(each)
     return found
+
+
+def canonical(words: Iterable[str]) -> list[str]:
+    """Return overrides with ``experiment=x`` as ``+experiment=x``: no recipe has one by default."""
+    return [f"+{word}" if word.startswith(f"{EXPERIMENT}=") else word for word in words]
 
 
 def looks_like_override(text: str) -> bool:

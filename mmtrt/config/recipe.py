@@ -66,6 +66,11 @@ class Recipe:
         """The family's name."""
         return self.file.name
 
+    @property
+    def hf_model_type(self) -> str | None:
+        """``model_type`` of this checkpoint's ``config.json``; ``None``: it has none."""
+        return self.variant.hf_model_type or self.file.hf_model_type
+
     def where_limit(self, name: str) -> str:
         """Tell where a limit was written; for one that is derived, where it could be."""
         keys = tuple(name.split("."))
@@ -102,7 +107,8 @@ def resolve(
         )
     stated = file.variants[variant_name]
     path = settings.model.path or stated.path
-    local = refine(stated.facts, file.family, file.hf_model_type, path, config_dirs)
+    model_type = stated.hf_model_type or file.hf_model_type
+    local = refine(stated.facts, file.family, model_type, path, config_dirs)
     variant = dataclasses.replace(stated, facts=local.facts)
     run = _with_defaults(
         settings.run,
@@ -112,6 +118,9 @@ def resolve(
         },
         where,
     )
+    if settings.run.video is not None and settings.run.image is None:
+        # Who asks about a video does not mean the picture that the recipe shows.
+        run = dataclasses.replace(run, image=None)
     evaluation = _with_defaults(settings.eval, {("recipe", "eval"): file.eval}, where)
     sessions = file.sessions if variant.sessions is None else variant.sessions
     return Recipe(
@@ -240,7 +249,7 @@ def _size(
             visual_input=variant.visual_input or file.visual_input,
             architecture=variant.architecture or file.architecture,
             workflow=settings.workflow or variant.workflow or file.workflow,
-            audio=audio_features(file.family, demand.audio_seconds),
+            audio=audio_features(file.family, demand.audio_seconds, flavour),
             usual=_prompt_tokens(file.family, shape, usual, flavour),
         )
     except UnknownFamily:
@@ -257,6 +266,24 @@ def _size(
             at=where(("recipe", "variants")),
             fix=f"write {missing.fact} under facts of the variant",
         ) from None
+
+
+def priced(recipe: Recipe, workload: schema.Workload) -> ImageCost | None:
+    """Return what one request's visual input costs with another workload of the user's.
+
+    ``None`` where the model's facts do not say.
+    """
+    asked = [f.name for f in dataclasses.fields(workload) if getattr(workload, f.name) is not None]
+    sources = [workload, recipe.variant.workload, recipe.file.workload]
+    demand = _demand(sources, recipe.run, frozenset(asked))
+    shape, flavour = _vision_shape(recipe.variant.facts), _flavour(recipe.settings, recipe.variant)
+    try:
+        image = _cost(recipe.file.family, shape, demand, flavour)
+    except (UnknownFamily, MissingFact):
+        return None
+    if recipe.local.because:
+        image = dataclasses.replace(image, because=f"{image.because}; {recipe.local.because}")
+    return image
 
 
 def _demand(
@@ -314,7 +341,8 @@ def _prompt_tokens(family: str, shape: VisionShape, demand: Demand, flavour: Fla
         image = _cost(family, shape, demand, flavour)
     except MissingFact:
         return None
-    return prompt_tokens(demand, image, audio_features(family, demand.audio_seconds))
+    audio = audio_features(family, demand.audio_seconds, flavour)
+    return prompt_tokens(demand, image, audio)
 
 
 def _vision_shape(facts: schema.ModelFacts) -> VisionShape:

@@ -7,6 +7,7 @@ be said; ``None`` means "derive it" or "the recipe's own choice", as the docstri
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -298,6 +299,8 @@ class Variant:
     name_words: list[str] | None = None
     """The recipe's where ``None``."""
     license: str | None = None
+    hf_model_type: str | None = None
+    """``model_type`` of this checkpoint; the recipe's where ``None``."""
     facts: ModelFacts
     dtype: Dtype | None = None
     convert_script: str | None = None
@@ -326,6 +329,8 @@ class QuantOptions:
 
     variants: list[str] = field(default_factory=list)
     """Checkpoints that have it; all where empty."""
+    backends: list[BackendName] = field(default_factory=list)
+    """Toolchains that have it for this family; all that know the format where empty."""
     dtype: Dtype | None = None
     """Number format of what is not quantized; the recipe's where ``None``."""
     kv_cache_dtype: Literal["int8", "fp8"] | None = None
@@ -333,6 +338,15 @@ class QuantOptions:
     calib_dataset: str | None = None
     flags: dict[str, dict[str, Flag]] = field(default_factory=dict)
     """Stage id -> flags that differ from the unquantized ones; ``null`` takes one away."""
+
+    def is_for(self, variant: str, backend: str) -> bool:
+        """Return whether a toolchain may make it of a checkpoint."""
+        is_own = not self.variants or variant in self.variants
+        return is_own and self.is_made_by(backend)
+
+    def is_made_by(self, backend: str) -> bool:
+        """Return whether a toolchain may make it for the family."""
+        return not self.backends or backend in self.backends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -368,6 +382,14 @@ class RunnerFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NativeFacts:
+    """What mmtrt's own engines make of a request to this family."""
+
+    media: list[Literal["video", "audio"]] = field(default_factory=list)
+    """What a request may show beside pictures, or in their place."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DtypeSupport:
     """Number formats of a family where upstream names them; rules read it, nothing else."""
 
@@ -399,6 +421,9 @@ class RecipeFile:
     """Which feature calculator and which native module know this architecture."""
     hf_model_type: str | None
     """``model_type`` that the checkpoint's ``config.json`` must state; ``null``: it has none."""
+    native_model_type: str | None = None
+    """What native stages read in its place, where published checkpoints are laid out as their
+    authors' code reads them and transformers has a layout of its own."""
     trtllm_model_type: str | None
     """``--model_type`` of ``build_multimodal_engine.py``; ``null``: no vision engine is built."""
     convert_script: str | None
@@ -413,7 +438,14 @@ class RecipeFile:
     sessions: list[SessionName]
     """Values of ``session`` that ``run.py`` serves; empty where it ignores the flag."""
     backends: list[BackendName]
+    engines: list[EngineName] = field(
+        default_factory=lambda: ["onnxruntime", "tensorrt", "tensorrt_rtx"]
+    )
+    """Formats in which native engines of it can be built."""
+    not_native: str | None = None
+    """Why no native engine can be made of it; said wherever ``backends`` has none."""
     runner: RunnerFacts = field(default_factory=RunnerFacts)
+    native: NativeFacts = field(default_factory=NativeFacts)
     workflow: Workflow = "engine"
     dtype: Dtype
     dtypes: DtypeSupport | None = None
@@ -500,6 +532,25 @@ class Target:
     gpu_memory_gib: Annotated[float, Range(0)] | None = None
 
 
+Figure = Literal[
+    "engine_bytes",
+    "build_seconds",
+    "prefill_ms",
+    "decode_tokens_per_s",
+    "accuracy",
+    "peak_rss_bytes",
+]
+"""A figure of a point in ``results.json``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepChoice:
+    """What sweepers other than Hydra's own want to know."""
+
+    objective: Figure | list[Figure] | None = None
+    """What a sweeper that searches makes better; it says whether more or less is better."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Paths:
     """Where artifacts and records lie; relative paths are meant from the current directory."""
@@ -537,10 +588,11 @@ class Settings(LimitChoices):
     """Run just these stages; what they need must be in the store."""
     force: Several = None
     """Run these stages although the store has their output; ``all`` for every stage."""
+    sweep: SweepChoice = field(default_factory=SweepChoice)
     paths: Paths
 
 
-def listed(value: Several) -> list[str]:
+def listed(value: str | Sequence[str] | None) -> list[str]:
     """Return one text or many as a list."""
     if value is None:
         return []

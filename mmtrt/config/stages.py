@@ -310,6 +310,7 @@ def _eval(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) 
         task=asked.task,
         dataset_dir=None if asked.dataset_dir is None else _local_path(recipe, asked.dataset_dir),
         max_ite=asked.max_ite,
+        batch_size=run.batch_size,
         accuracy_threshold=asked.accuracy_threshold,
         test_trtllm=asked.test_trtllm,
         test_hf=asked.test_hf,

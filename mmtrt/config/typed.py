@@ -88,6 +88,22 @@ def read(cls: type[T], data: Any, path: KeyPath = ()) -> tuple[T | None, list[Pr
     return (None if problems else value), problems
 
 
+def reread(
+    cls: type[T], data: dict[str, Any], before: dict[str, Any], known: T
+) -> tuple[T | None, list[Problem]]:
+    """Return what :func:`read` would, given what it made of other data.
+
+    Args:
+        cls: a dataclass.
+        data: shares the objects of ``before`` wherever nothing changed, and only there.
+        before: data without problems.
+        known: the instance read from ``before``; its parts are taken over where nothing changed.
+    """
+    problems: list[Problem] = []
+    value = _read_dataclass(cls, data, (), problems, before, known)
+    return (None if problems else value), problems
+
+
 @cache
 def field_types(cls: type) -> dict[str, Any]:
     """Return the evaluated annotations of a dataclass.
@@ -192,13 +208,21 @@ def _read_union(kind: Any, data: Any, path: KeyPath, problems: list[Problem]) ->
     return None
 
 
-def _read_dataclass(cls: type, data: Any, path: KeyPath, problems: list[Problem]) -> Any:
+def _read_dataclass(
+    cls: type,
+    data: Any,
+    path: KeyPath,
+    problems: list[Problem],
+    before: Any = None,
+    known: Any = None,
+) -> Any:
     if not isinstance(data, dict):
         problems.append(_mismatch(path, "a mapping", data))
         return None
     annotations = field_types(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}
-    before = len(problems)
+    told = len(problems)
+    old_data: dict[str, Any] = before if isinstance(before, dict) else {}
     values = {}
     for key, each in data.items():
         if key not in fields:
@@ -206,14 +230,21 @@ def _read_dataclass(cls: type, data: Any, path: KeyPath, problems: list[Problem]
                 Problem((*path, str(key)), "unknown", "is no key here", each, tuple(fields))
             )
             continue
-        values[key] = _read(annotations[key], each, (*path, key), problems)
+        inner, kind = old_data.get(key), annotations[key]
+        if inner is each and key in old_data:
+            values[key] = getattr(known, key)
+        elif isinstance(inner, dict) and isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            old = getattr(known, key)
+            values[key] = _read_dataclass(kind, each, (*path, key), problems, inner, old)
+        else:
+            values[key] = _read(kind, each, (*path, key), problems)
     for name, f in fields.items():
         has_default = (
             f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
         )
         if name not in data and not has_default:
             problems.append(Problem((*path, name), "missing", "must be said"))
-    return cls(**values) if len(problems) == before else None
+    return cls(**values) if len(problems) == told else None
 
 
 def _read_scalar(kind: Any, data: Any, path: KeyPath, problems: list[Problem]) -> Any:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from mmtrt.artifacts.keys import key_of
 from mmtrt.artifacts.store import Artifact, Hit, KeyLock, Store
@@ -26,9 +26,8 @@ from mmtrt.executor import events
 from mmtrt.executor.tails import last_lines, last_progress
 from mmtrt.executor.tokens import Lease, Tokens
 from mmtrt.executor.work import Outcome, Work
-from mmtrt.plan.assess import Assessment, assess, document_of
-from mmtrt.plan.graph import Node
-from mmtrt.rules.check import CheckedPlan
+from mmtrt.plan.assess import Verdicts, assess, assess_graph, document_of
+from mmtrt.plan.graph import Graph, Node, Plan
 
 if TYPE_CHECKING:
     from mmtrt.executor.runner import Runner
@@ -57,6 +56,15 @@ class StageResult:
     """Why a stage was skipped."""
 
 
+class Checked(Protocol):
+    """A graph without errors: of one recipe or of a sweep, made by the rules alone."""
+
+    @property
+    def plan(self) -> Graph:
+        """What may run."""
+        ...
+
+
 @dataclass(frozen=True)
 class RunResult:
     """How a run went; ``stages`` are in plan order."""
@@ -72,16 +80,16 @@ class RunResult:
 
 
 def execute(
-    checked: CheckedPlan,
+    checked: Checked,
     store: Store,
     listeners: tuple[events.Listener, ...] = (),
     runner: Runner | None = None,
-    assessment: Assessment | None = None,
+    assessment: Verdicts | None = None,
 ) -> RunResult:
     """Run what the store lacks.
 
     Args:
-        checked: only a checked plan can run, so unchecked work cannot start by accident.
+        checked: only what was checked can run, so unchecked work cannot start by accident.
         store: where outputs are looked up and published.
         listeners: called with every event, from this thread.
         runner: where commands run; this machine by default.
@@ -98,20 +106,28 @@ def execute(
 class _Loop:
     def __init__(
         self,
-        checked: CheckedPlan,
+        checked: Checked,
         store: Store,
         listeners: tuple[events.Listener, ...],
         runner: Runner | None,
-        assessment: Assessment | None,
+        assessment: Verdicts | None,
     ) -> None:
         self._plan = checked.plan
         self._store = store
         self._listeners = listeners
         self._runner = runner
-        self._choice: ExecutorChoice = self._plan.recipe.settings.executor
-        self._tokens = Tokens(self._plan.choice.host, store.root / ".locks", self._choice.jobs)
-        self._assessment = assessment or assess(self._plan, store)
-        self._waiting: list[Node] = []
+        self._choice: ExecutorChoice = self._plan.executor
+        self._tokens = Tokens(self._plan.host, store.root / ".locks", self._choice.jobs)
+        self._assessment = assessment or _assessed(self._plan, store)
+        self._waiting: dict[str, Node] = {}
+        """The nodes that have neither ended nor been started, in plan order."""
+        self._ready: dict[str, Node] = {}
+        """Those of them whose inputs are there."""
+        self._order = {node.id: i for i, node in enumerate(self._plan.nodes)}
+        self._missing: dict[str, int] = {}
+        """How many inputs of a waiting node are not there yet."""
+        self._readers: dict[str, list[Node]] = {}
+        self._has_failed = False
         self._made: dict[str, Artifact] = {}
         self._keyed: dict[str, tuple[dict[str, Any], str]] = {}
         """Key document and key of each node whose inputs are there."""
@@ -119,24 +135,37 @@ class _Loop:
         self._running: dict[str, Work] = {}
         self._waits: set[str] = set()
         self._retry_at: dict[str, tuple[float, int]] = {}
-        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        """What the stages' threads tell; ``None`` only wakes the loop."""
+        self._signals = 0
+        """How often the user asked to stop."""
+        self._is_ending = False
         self._swept = False
 
     def run(self) -> RunResult:
         begun = time.monotonic()
-        self._waiting = self._plan.active()
-        for node in self._waiting:
+        for node in self._plan.active():
             if lack := self._tokens.lacks(node.command.resources):  # type: ignore[union-attr] # active nodes have one
                 raise HostError(f"stage {node.id} cannot run here: {lack}", code="HST101")
-        self._emit(events.RunStarted([node.id for node in self._waiting]))
+            self._line_up(node)
+        self._emit(events.RunStarted(list(self._waiting)))
+        with self._catching_signals():
+            self._run(begun)
+        return RunResult(
+            tuple(self._results[n.id] for n in self._plan.nodes if n.id in self._results),
+            time.monotonic() - begun,
+            self._made,
+        )
+
+    def _run(self, begun: float) -> None:
         status = "done"
         try:
-            with _terminations():
-                while self._waiting or self._running:
-                    self._leave_blocked()
-                    if not self._advance() and (self._waiting or self._running):
-                        self._await()
-            if any(result.status == "failed" for result in self._results.values()):
+            while self._waiting or self._running:
+                if self._signals:
+                    raise KeyboardInterrupt
+                if not self._advance() and (self._waiting or self._running):
+                    self._await()
+            if self._has_failed:
                 status = "failed"
         except KeyboardInterrupt:
             status = "interrupted"
@@ -152,48 +181,68 @@ class _Loop:
             raise
         finally:
             self._emit(events.RunEnded(status, time.monotonic() - begun))
-        return RunResult(
-            tuple(self._results[n.id] for n in self._plan.nodes if n.id in self._results),
-            time.monotonic() - begun,
-            self._made,
-        )
 
     def _emit(self, event: events.Event) -> None:
         for listener in self._listeners:
             listener(event)
 
+    def _line_up(self, node: Node) -> None:
+        self._waiting[node.id] = node
+        self._missing[node.id] = len(node.needs)
+        for need in node.needs:
+            self._readers.setdefault(need, []).append(node)
+        if not node.needs:
+            self._ready[node.id] = node
+
     def _advance(self) -> bool:
-        """Finish hits and start what is ready; return whether anything moved."""
+        """Finish hits and start what is ready; return whether anything moved.
+
+        Plan order comes first, so that a sweep finishes its points one after the other. What a hit
+        makes ready is looked at in the next round, so a round ends.
+        """
         if self._is_stopping():
             return False
         moved = False
-        for node in list(self._waiting):
+        for node in sorted(self._ready.values(), key=lambda each: self._order[each.id]):
             if node.id in self._keyed and self._tokens.is_full:
                 continue
-            if all(need in self._made for need in node.needs) and self._offer(node):
-                self._waiting.remove(node)
+            if self._offer(node):
+                self._ready.pop(node.id, None)
+                self._waiting.pop(node.id, None)
                 moved = True
         return moved
 
     def _is_stopping(self) -> bool:
-        return not self._choice.keep_going and any(
-            result.status == "failed" for result in self._results.values()
-        )
+        return self._has_failed and not self._choice.keep_going
 
-    def _leave_blocked(self) -> None:
-        """Give up on stages that can no longer run."""
-        stopping = self._is_stopping()
-        for node in list(self._waiting):
-            blocked = [
-                need
-                for need in node.needs
-                if need in self._results and self._results[need].status in ("failed", "skipped")
-            ]
-            if blocked or stopping:
-                because = f"{blocked[0]} did not finish" if blocked else "another stage failed"
-                self._waiting.remove(node)
-                self._results[node.id] = StageResult(node.id, node.kind, "skipped", because=because)
-                self._emit(events.StageLeft(node.id, because))
+    def _keep(self, node: Node, result: StageResult, artifact: Artifact) -> None:
+        """Note the output of a node, and what can run now that it is there."""
+        self._made[node.id] = artifact
+        self._results[node.id] = result
+        for reader in self._readers.get(node.id, ()):
+            self._missing[reader.id] -= 1
+            if not self._missing[reader.id] and reader.id in self._waiting:
+                self._ready[reader.id] = reader
+
+    def _leave_blocked(self, failed: Node) -> None:
+        """Give up on what can no longer run: all that waits, unless the user wants to go on."""
+        self._has_failed = True
+        blocked = [failed]
+        while blocked:
+            source = blocked.pop()
+            for reader in self._readers.get(source.id, ()):
+                if reader.id in self._waiting:
+                    self._leave(reader, f"{source.id} did not finish")
+                    blocked.append(reader)
+        if self._is_stopping():
+            for node in list(self._waiting.values()):
+                self._leave(node, "another stage failed")
+
+    def _leave(self, node: Node, because: str) -> None:
+        self._waiting.pop(node.id, None)
+        self._ready.pop(node.id, None)
+        self._results[node.id] = StageResult(node.id, node.kind, "skipped", because=because)
+        self._emit(events.StageLeft(node.id, because))
 
     def _offer(self, node: Node) -> bool:
         """Take a node's output from the store or start it; return False if it has to wait.
@@ -210,7 +259,10 @@ class _Loop:
             if not forced and self._take_hit(node):
                 return True
         assert node.command is not None
-        lease = self._tokens.take(node.command.resources)
+        resources = node.command.resources
+        # On a GPU the lease keeps others away.
+        is_alone = node.stage.MEASURES and not resources.gpus
+        lease = self._tokens.take(resources, is_alone)
         if lease is None:
             return False
         lock = self._store.lock(node.kind, self._keyed[node.id][1])
@@ -258,9 +310,9 @@ class _Loop:
         found = self._store.find(node.kind, key)
         if not isinstance(found, Hit):
             return False
-        self._made[node.id] = found.artifact
         self._store.mark_used(found.artifact)
-        self._results[node.id] = StageResult(node.id, node.kind, "hit", 0.0, found.artifact.path)
+        result = StageResult(node.id, node.kind, "hit", 0.0, found.artifact.path)
+        self._keep(node, result, found.artifact)
         self._emit(events.StageHit(node.id, node.kind, key, str(found.artifact.path)))
         return True
 
@@ -312,7 +364,8 @@ class _Loop:
                 due.append(work.deadline)
         timeout = max(0.0, min(due, default=now + 1.0) - now)
         try:
-            self._finish(self._outcomes.get(timeout=timeout))
+            if (outcome := self._outcomes.get(timeout=timeout)) is not None:
+                self._finish(outcome)
         except queue.Empty:
             self._look_after()
 
@@ -347,17 +400,16 @@ class _Loop:
                 self._store.abandon(work.staging, None)
                 raise outcome.crash
             if outcome.artifact is not None:
-                self._made[node.id] = outcome.artifact
-                self._results[node.id] = StageResult(
-                    node.id, node.kind, "done", seconds, outcome.artifact.path
-                )
+                path = outcome.artifact.path
+                result = StageResult(node.id, node.kind, "done", seconds, path)
+                self._keep(node, result, outcome.artifact)
                 self._emit(
                     events.StageDone(
                         node.id,
                         node.kind,
                         work.key,
                         seconds,
-                        str(outcome.artifact.path),
+                        str(path),
                         sum(entry.size for entry in outcome.artifact.manifest.files),
                         outcome.peak_rss_bytes,
                     )
@@ -382,7 +434,7 @@ class _Loop:
         self._store.abandon(work.staging, None)
         self._retry_at[work.node.id] = (time.monotonic() + wait_s, work.attempt + 1)
         self._emit(events.StageRetries(work.node.id, work.attempt, wait_s))
-        self._waiting.append(work.node)
+        self._waiting[work.node.id] = self._ready[work.node.id] = work.node
         return True
 
     def _fail(self, work: Work, outcome: Outcome, seconds: float) -> None:
@@ -406,9 +458,11 @@ class _Loop:
         )
         self._results[node.id] = StageResult(node.id, node.kind, "failed", seconds, error=error)
         self._emit(events.StageBroke(node.id, node.kind, seconds, status, tail, str(log), repeat))
+        self._leave_blocked(node)
 
     def _stop_all(self) -> None:
         """End every process group, wait for the stages' threads, leave nothing behind."""
+        self._is_ending = True
         enders = [
             threading.Thread(target=work.process.end, args=(self._choice.grace_s,))
             for work in self._running.values()
@@ -417,29 +471,43 @@ class _Loop:
             ender.start()
         deadline = time.monotonic() + self._choice.grace_s + 5.0
         while self._running and time.monotonic() < deadline:
-            with contextlib.suppress(queue.Empty, KeyboardInterrupt):
+            with contextlib.suppress(queue.Empty):
                 outcome = self._outcomes.get(timeout=0.1)
+                if outcome is None:
+                    continue
                 work = self._running.pop(outcome.stage)
                 if outcome.artifact is None:
                     self._store.abandon(work.staging, None)
                 self._release(work)
 
+    @contextlib.contextmanager
+    def _catching_signals(self) -> Iterator[None]:
+        """Note Ctrl-C, SIGTERM and SIGHUP while the loop runs, where signals can be caught.
 
-@contextlib.contextmanager
-def _terminations() -> Iterator[None]:
-    """Treat SIGTERM and SIGHUP like Ctrl-C while the loop runs, where signals can be caught."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+        The loop ends between two decisions: an exception out of a signal handler can come at any
+        place, so that a process is started and not noted, and is lost where Python ignores
+        exceptions (a destructor, the garbage collector). Who asks twice does not wait.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        def note(number: int, frame: FrameType | None) -> None:
+            self._signals += 1
+            self._outcomes.put(None)
+            if self._signals == 2 and not self._is_ending:
+                raise KeyboardInterrupt
 
-    before: dict[signal.Signals, Any] = {}
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        before[number] = signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        before: dict[signal.Signals, Any] = {}
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number is not signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, note)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _assessed(graph: Graph, store: Store) -> Verdicts:
+    return assess(graph, store) if isinstance(graph, Plan) else assess_graph(graph, store)

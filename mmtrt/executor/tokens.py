@@ -20,6 +20,8 @@ class Lease:
     ram_bytes: int = 0
     locks: list[int] = field(default_factory=list)
     """Open descriptors of the GPU lock files; closing one gives the GPU back."""
+    is_alone: bool = False
+    """Whether nothing else may be started meanwhile."""
 
 
 class Tokens:
@@ -47,17 +49,23 @@ class Tokens:
     @property
     def is_full(self) -> bool:
         """Whether as many stages run as may."""
-        return len(self._held) >= self._jobs
+        return len(self._held) >= self._jobs or any(lease.is_alone for lease in self._held)
 
-    def take(self, wanted: Resources) -> Lease | None:
-        """Return a lease, or ``None`` if something is taken right now."""
-        if self.is_full:
+    def take(self, wanted: Resources, is_alone: bool = False) -> Lease | None:
+        """Return a lease, or ``None`` if something is taken right now.
+
+        Args:
+            wanted: what the stage needs.
+            is_alone: whether it shares the host with nothing; others are not held up for it, so it
+                waits until nothing else runs.
+        """
+        if self.is_full or (is_alone and self._held):
             return None
         used = sum(lease.ram_bytes for lease in self._held)
         # A stage that wants more memory than there is may still run, but then alone.
         if self._held and used + wanted.ram_bytes > self._ram:
             return None
-        lease = Lease(ram_bytes=wanted.ram_bytes)
+        lease = Lease(ram_bytes=wanted.ram_bytes, is_alone=is_alone)
         if wanted.gpus and not self._take_gpus(wanted.gpus, lease):
             return None
         self._held.append(lease)

@@ -15,9 +15,10 @@ from mmtrt.artifacts.store import Artifact, KeyLock, Staging, Store
 from mmtrt.backends.base import Command
 from mmtrt.errors import ArtifactError, MmtrtError, StageFailed
 from mmtrt.executor.environment import environment
+from mmtrt.executor.facts import facts_of
 from mmtrt.executor.tokens import Lease
 from mmtrt.plan.assess import document_of
-from mmtrt.plan.graph import Node, Plan
+from mmtrt.plan.graph import Graph, Node
 from mmtrt.plan.render import Layout, symbolic
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Work:
     """Everything that one attempt at a stage holds and knows."""
 
     node: Node
-    plan: Plan
+    plan: Graph
     store: Store
     inputs: Mapping[str, Artifact]
     """Id of each stage that feeds this one -> its output."""
@@ -181,7 +182,7 @@ class Work:
         self.store.abandon(self.staging, None)
 
     def _publish(self, peak_rss_bytes: int) -> Artifact:
-        node, choice = self.node, self.plan.choice
+        node, choice = self.node, self.plan.choice_of(self.node)
         for name, path in self.command.outputs.items():
             if not (self.staging.path / path).exists():
                 raise StageFailed(
@@ -207,7 +208,8 @@ class Work:
             backend=choice.backend.name,
             fake=choice.backend.name == "fake",
             replaces=self.is_forced,
-            stage=node.id,
+            stage=node.stage.id,
+            made=facts_of(self),
         )
 
     def _changed_local(self) -> str | None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 from mmtrt.backends.base import Choice, Command, Local
 from mmtrt.config.recipe import Recipe
+from mmtrt.config.schema import ExecutorChoice, listed
 from mmtrt.errors import PlanError
+from mmtrt.host import HostInfo
 from mmtrt.stages import Stage
 
 
@@ -23,11 +26,17 @@ class Node:
     """Why the stage is skipped."""
     feeds: Mapping[str, str] = field(default_factory=dict)
     """Port -> id of the node whose output it reads, skipped stages passed over."""
+    name: str | None = None
+    """Id among the nodes of several recipes; ``None``: that of the stage."""
+    choice: Choice | None = field(default=None, repr=False)
+    """The backend of the node's own point; ``None``: that of the plan."""
+    recipe: Recipe | None = field(default=None, repr=False)
+    """The recipe of the node's own point; ``None``: that of the plan."""
 
     @property
     def id(self) -> str:
-        """Name of the node in the recipe's graph."""
-        return self.stage.id
+        """Name of the node in its graph."""
+        return self.name or self.stage.id
 
     @property
     def kind(self) -> str:
@@ -49,6 +58,42 @@ class Node:
         return tuple(p for p in self.command.places() if isinstance(p, Local))
 
 
+class Graph(Protocol):
+    """Nodes that can be assessed and executed: those of one recipe, or of a whole sweep."""
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every node, each after all that it needs."""
+        ...
+
+    @property
+    def host(self) -> HostInfo:
+        """The machine that the nodes were planned for."""
+        ...
+
+    @property
+    def executor(self) -> ExecutorChoice:
+        """Where commands run, and how patiently."""
+        ...
+
+    @property
+    def forced(self) -> frozenset[str]:
+        """Ids of the nodes that run although the store has their output."""
+        ...
+
+    def choice_of(self, node: Node) -> Choice:
+        """Return the backend that a node was lowered by."""
+        ...
+
+    def recipe_of(self, node: Node) -> Recipe:
+        """Return the recipe that a node belongs to."""
+        ...
+
+    def active(self) -> list[Node]:
+        """Return the nodes that have a command."""
+        ...
+
+
 @dataclass(frozen=True)
 class Plan:
     """Every node of a recipe, each after all that it needs."""
@@ -63,6 +108,30 @@ class Plan:
     def active(self) -> list[Node]:
         """Return the nodes that have a command."""
         return [node for node in self.nodes if node.command is not None]
+
+    @property
+    def host(self) -> HostInfo:
+        """The machine that the nodes were planned for."""
+        return self.choice.host
+
+    @property
+    def executor(self) -> ExecutorChoice:
+        """Where commands run, and how patiently."""
+        return self.recipe.settings.executor
+
+    @property
+    def forced(self) -> frozenset[str]:
+        """Ids of the nodes that ``force=`` names."""
+        names = frozenset(listed(self.recipe.settings.force))
+        return frozenset(node.id for node in self.nodes) if "all" in names else names
+
+    def choice_of(self, node: Node) -> Choice:
+        """Return the backend that a node was lowered by."""
+        return node.choice or self.choice
+
+    def recipe_of(self, node: Node) -> Recipe:
+        """Return the recipe that a node belongs to."""
+        return node.recipe or self.recipe
 
 
 def ordered(nodes: Iterable[Node]) -> tuple[Node, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 from mmtrt.cli import dispatch
@@ -20,4 +21,6 @@ def test_sweep_finds_assets_of_the_users_directory(tmp_path, capfd):
     words = ["recipe=mine", "variant=tiny", "until=download", "max_batch_size=1,2"]
     words += [f"paths.store={tmp_path}/store", f"paths.runs={tmp_path}/runs"]
     assert dispatch(["-m", "-cd", str(own), *words]) == 0, capfd.readouterr().err
-    assert len(list((tmp_path / "runs").iterdir())) == 2
+    (sweep,) = (tmp_path / "runs").iterdir()
+    points = json.loads((sweep / "results.json").read_text())["points"]
+    assert [(point["recipe"], point["status"]) for point in points] == [("mine", "done")] * 2

@@ -12,6 +12,9 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 70.0, 24.0, 14.0, 44.0
 _LETTER, _LINE, _DOT = 6.6, 14.0, 6.0
 """Pixels: mean width of a letter at 12 px, height of a line, radius of a point with its ring."""
 
+_MOST_LABELS = 80
+"""More would only cover the plot; the others have their names on hovering (*chosen*)."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -91,7 +94,7 @@ def _labels(samples: Sequence[Sample], spots: dict[str, tuple[float, float]]) ->
     """Place labels beside their points so that none covers a point or another label."""
     taken = [(x - _DOT, y - _DOT, x + _DOT, y + _DOT) for x, y in spots.values()]
     labels: dict[str, Label] = {}
-    for sample in samples:
+    for sample in samples[:_MOST_LABELS]:
         x, y = spots[sample.id]
         width = round(len(sample.label) * _LETTER, 1)
         for left, base in (

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from mmtrt.report.collect import Report, StageRow, collect
 from mmtrt.report.html import sweep
-from mmtrt.report.html.graph import Stage, graph_picture
+from mmtrt.report.html.graph import GraphPicture, Stage, graph_picture
 from mmtrt.report.html.pictures import data_uris, picture_files
-from mmtrt.report.html.timeline import Span, timeline_picture
+from mmtrt.report.html.timeline import Span, TimelinePicture, timeline_picture
 from mmtrt.report.results import is_sweep, read_results
 from mmtrt.report.units import duration_text, size_text
 
@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
+MOST_DRAWN = 200
+"""Plans of more stages are not drawn: nobody could read the picture (*chosen*)."""
+
+
 def record_page(record: Path) -> str:
     """Return the page of a record: of a sweep where it has results, else of a run."""
     if is_sweep(record):
-        return sweep_page(read_results(record))
+        return sweep_page(read_results(record), collect(record))
     return run_page(collect(record))
 
 
@@ -45,16 +49,15 @@ def run_page(
     links = links or {}
     rows = report.stages
     names = [str(name) for request in report.results for name in request.get("images") or ()]
-    # What the plan leaves out is told by the table; boxes without an edge would only distract.
-    drawn = [_stage(row, links) for row in rows if row.status != "skipped" or row.needs]
+    graph, timeline = _plan_pictures(rows, links)
     files = picture_files(word for row in rows for word in row.argv)
     return render(
         "run.html",
         report=report,
         title=" ".join(filter(None, (report.recipe, report.variant))),
         command=shlex.join(("mmtrt", *report.overrides)) if report.overrides else "",
-        graph=graph_picture(drawn) if drawn else None,
-        timeline=timeline_picture(_spans(rows)) if _spans(rows) else None,
+        graph=graph,
+        timeline=timeline,
         pictures=data_uris(names, files),
         links=links,
         refresh_s=refresh_s,
@@ -62,24 +65,23 @@ def run_page(
     )
 
 
-def sweep_page(
-    results: Mapping[str, Any], *, links: Mapping[str, str] | None = None, home: str = ""
-) -> str:
+def sweep_page(results: Mapping[str, Any], report: Report | None = None, *, home: str = "") -> str:
     """Return the page of a sweep.
 
     Args:
         results: what ``results.json`` of its record holds.
-        links: point id -> address of its own page, where a server shows the page.
+        report: how the stages of the merged plan went.
         home: address of the list of runs, if there is one.
     """
-    view = sweep.view(results)
-    stages: Sequence[Mapping[str, Any]] = results.get("stages") or ()
-    pictured = [_sweep_stage(stage) for stage in stages]
+    rows = () if report is None else report.stages
+    graph, timeline = _plan_pictures(rows, {}) if report is not None else (None, None)
     return render(
         "sweep.html",
-        view=view,
-        graph=graph_picture(pictured) if pictured else None,
-        links=links or {},
+        view=sweep.view(results),
+        status="" if report is None else report.status,
+        undrawn=len(rows) if len(rows) > MOST_DRAWN else 0,
+        graph=graph,
+        timeline=timeline,
         refresh_s=0,
         home=home,
     )
@@ -90,22 +92,24 @@ def render(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(**values)
 
 
+def _plan_pictures(
+    rows: Sequence[StageRow], links: Mapping[str, str]
+) -> tuple[GraphPicture | None, TimelinePicture | None]:
+    if len(rows) > MOST_DRAWN:
+        return None, None
+    # What the plan leaves out is told by the table; boxes without an edge would only distract.
+    drawn = [_stage(row, links) for row in rows if row.status != "skipped" or row.needs]
+    spans = _spans(rows)
+    graph = graph_picture(drawn) if drawn else None
+    return graph, timeline_picture(spans) if spans else None
+
+
 def _stage(row: StageRow, links: Mapping[str, str]) -> Stage:
     parts = [row.status if row.status != "done" else ""]
     parts += [duration_text(row.seconds) if row.seconds else ""]
     parts += [size_text(row.size_bytes) if row.size_bytes else ""]
     href = links.get(row.id) or f"#stage-{row.id}"
     return Stage(row.id, row.status, row.needs, " · ".join(filter(None, parts)), href)
-
-
-def _sweep_stage(stage: Mapping[str, Any]) -> Stage:
-    status = str(stage.get("status", "not started"))
-    seconds = stage.get("seconds")
-    parts = [status if status != "done" else "", duration_text(seconds) if seconds else ""]
-    if users := stage.get("points"):
-        parts.append(f"{len(users)} point{'s' if len(users) > 1 else ''}")
-    note = " · ".join(filter(None, parts))
-    return Stage(str(stage["id"]), status, tuple(stage.get("needs") or ()), note)
 
 
 def _spans(rows: Sequence[StageRow]) -> list[Span]:

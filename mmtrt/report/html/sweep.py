@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mmtrt.report.html.charts import Bars, Sample, ScatterPicture, bars, scatter_picture
@@ -81,6 +81,9 @@ def view(results: Mapping[str, Any]) -> SweepView:
     present = tuple(q for q in QUANTITIES if any(point.get(q.name) is not None for point in points))
     rows = tuple(_row(point, varied, present) for point in points)
     scatter, note = _scatter(points, varied)
+    if scatter is not None and len(results.get("pareto_axes") or ()) > 2:
+        # On more axes than the plot has, the front is no line.
+        scatter = replace(scatter, front="")
     counts: dict[str, int] = {}
     for row in rows:
         counts[row.status] = counts.get(row.status, 0) + 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmtrt.report.collect import collect
+from mmtrt.report.collect import Report, StageRow, collect
 from mmtrt.report.html.page import record_page, run_page, status_class, sweep_page
 from mmtrt.report.html.pictures import data_uris, picture_files
 from tests.report.html.samples import NASTY, png, sweep_results, write_record
@@ -110,6 +110,29 @@ def test_a_sweep_shows_points_front_and_bars(tmp_path: Path) -> None:
 def test_sweeps_without_figures_have_pages() -> None:
     for results in ({}, {"points": []}, {"points": [{"id": "0", "status": "not_run"}]}):
         Reader(sweep_page(results))
+
+
+def test_a_front_on_three_axes_is_no_line() -> None:
+    results = sweep_results()
+    assert "front-line" in [a.get("class") for _, a in Reader(sweep_page(results)).tags]
+    results["pareto_axes"] = ["accuracy", "decode_tokens_per_s", "engine_bytes"]
+    assert "front-line" not in [a.get("class") for _, a in Reader(sweep_page(results)).tags]
+
+
+def test_a_sweep_of_a_thousand_points_has_a_page_that_opens() -> None:
+    results = sweep_results()
+    results["points"] = [
+        {**results["points"][i % 3], "id": str(i), "decode_tokens_per_s": 50.0 + i}
+        for i in range(1000)
+    ]
+    stages = tuple(
+        StageRow(id=f"build_llm.{i}", kind="build_llm", status="hit") for i in range(900)
+    )
+    page = sweep_page(results, Report(run="r", recipe="sweep", stages=stages))
+    reader = Reader(page)
+    assert sum(attrs.get("class") == "point" for _, attrs in reader.tags) == 1000
+    assert "900 stages, too many to draw" in " ".join(reader.text)
+    assert len(page) < 4 << 20
 
 
 def test_statuses_have_a_colour_each() -> None:

@@ -1,0 +1,1 @@
+"""Sweeps: points, merged plans, results."""
