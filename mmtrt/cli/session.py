@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmtrt.artifacts.store import Store
 from mmtrt.cli.arguments import Arguments
+from mmtrt.cli.locking import LockUse, lock_use, pins_for
 from mmtrt.config.compose import Composed, compose
 from mmtrt.config.recipe import Recipe, resolve
 from mmtrt.errors import UsageError
@@ -16,6 +17,9 @@ from mmtrt.host import HostInfo, probe
 from mmtrt.plan.assess import Assessment, assess
 from mmtrt.plan.build import make_plan
 from mmtrt.plan.graph import Plan
+
+if TYPE_CHECKING:
+    from mmtrt.pins.apply import Pins
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,8 @@ class Session:
     host: HostInfo
     plan: Plan
     store: Store
+    pins: Pins | None = None
+    """Of the lock that the plan uses."""
 
     def assess(self) -> Assessment:
         """Look every stage up in the store."""
@@ -40,6 +46,7 @@ def open_session(verb: str, arguments: Arguments) -> Session:
     Raises:
         UsageError: CFG002 for words that are no overrides.
         RecipeError: for every mistake in recipe and overrides.
+        LockStale: LCK101 to LCK103.
     """
     if arguments.words:
         raise UsageError(
@@ -48,15 +55,34 @@ def open_session(verb: str, arguments: Arguments) -> Session:
             why="overrides look like key=value",
             fix=f"mmtrt {verb} recipe={arguments.words[0]}",
         )
+    # Limits come from the recipe and the model alone.
+    lock = LockUse("ignored") if verb == "size" else lock_use(arguments)
     composed = compose(arguments.overrides, arguments.config_dirs)
-    return plan_composed(composed, arguments.config_dirs)
+    return plan_composed(composed, arguments.config_dirs, lock)
 
 
-def plan_composed(composed: Composed, config_dirs: Sequence[Path] = ()) -> Session:
-    """Resolve and plan a composed configuration."""
+def plan_composed(
+    composed: Composed,
+    config_dirs: Sequence[Path] = (),
+    lock: LockUse | None = None,
+    pins: Pins | None = None,
+) -> Session:
+    """Resolve and plan a composed configuration.
+
+    Args:
+        composed: the configuration.
+        config_dirs: the user's own directories.
+        lock: what to do with a lock; as the environment says where ``None``.
+        pins: what stands in place of moving names; no lock is looked at then.
+
+    Raises:
+        LockStale: LCK101 to LCK103.
+        MmtrtError: for every mistake in recipe and overrides.
+    """
     recipe = resolve(
         composed.settings, tuple(composed.overrides), composed.where, tuple(config_dirs)
     )
-    host = probe()
-    plan = make_plan(recipe, host)
-    return Session(recipe, composed.data, host, plan, Store(Path(composed.settings.paths.store)))
+    host, store = probe(), Store(Path(composed.settings.paths.store))
+    if pins is None:
+        pins = pins_for(recipe, host, store, lock or lock_use())
+    return Session(recipe, composed.data, host, make_plan(recipe, host, pins), store, pins)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 
+from mmtrt.cli import locking
 from mmtrt.cli.arguments import Arguments, parse
 from mmtrt.cli.session import open_session
 from mmtrt.errors import UsageError
@@ -14,7 +15,7 @@ USAGE = """\
 mmtrt why STAGE OVERRIDES... [--json] [-cd DIR]
 
 Tell why a stage is in the store, runs, may run or is skipped, against the nearest earlier build;
---json adds the whole key document.
+--json adds the whole key document. --locked, --unlocked and --lock FILE as of `mmtrt plan`.
 
   mmtrt why build_llm recipe=llava variant=tiny max_batch_size=2
 """
@@ -22,7 +23,7 @@ Tell why a stage is in the store, runs, may run or is skipped, against the neare
 
 def main(args: list[str]) -> int:
     """Print the reasons of one stage."""
-    arguments = parse("why", args, USAGE, ("--json",))
+    arguments = parse("why", args, USAGE, ("--json", *locking.SWITCHES), locking.VALUED)
     if arguments is None:
         return 0
     if len(arguments.words) != 1:

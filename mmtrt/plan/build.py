@@ -8,27 +8,34 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmtrt.backends import choose
-from mmtrt.backends.base import Backend, Skip
+from mmtrt.backends.base import Backend, Choice, Skip
 from mmtrt.config.recipe import Recipe
 from mmtrt.config.schema import listed
 from mmtrt.config.stages import stages_of
 from mmtrt.errors import PlanError, RecipeError
 from mmtrt.host import HostInfo
 from mmtrt.plan.graph import Node, Plan, ordered
+from mmtrt.plan.pinning import Pinning
 from mmtrt.stages import Env, Stage
 
 
-def make_plan(recipe: Recipe, host: HostInfo) -> Plan:
+def make_plan(recipe: Recipe, host: HostInfo, pins: Pinning | None = None) -> Plan:
     """Return the plan of a recipe: pure, apart from looking whether local files exist.
+
+    Args:
+        recipe: the resolved recipe.
+        host: the machine to plan for.
+        pins: what stands in place of moving names; they enter keys as if the recipe said them.
 
     Raises:
         PlanError: CFG120 to CFG124 for graphs that make no sense, ENG1xx for what the backend
             cannot do.
         RecipeError: CFG107 if a local file is missing.
     """
-    choice = choose(recipe, host)
-    stages = stages_of(recipe, choice.backend.engine(recipe.settings.engine))
-    stages = _without_skipped_envs(choice.backend.prepared(stages), choice.backend)
+    choice, stages = chosen_stages(recipe, host, pins)
+    if pins is not None:
+        stages = [pins.pinned(stage) for stage in stages]
+    stages = _without_skipped_envs(stages, choice.backend)
     lowered = {stage.id: choice.backend.lower(stage) for stage in stages}
     by_id = {stage.id: stage for stage in stages}
     nodes = []
@@ -52,6 +59,23 @@ def make_plan(recipe: Recipe, host: HostInfo) -> Plan:
     for node in nodes:
         _check_locals(recipe, node)
     return Plan(recipe, choice, tuple(nodes))
+
+
+def chosen_stages(
+    recipe: Recipe, host: HostInfo, pins: Pinning | None = None
+) -> tuple[Choice, list[Stage]]:
+    """Return the backend and its stages, moving names in them as the recipe says them.
+
+    Raises:
+        PlanError: CFG120, CFG121 or ENG1xx.
+    """
+    choice = choose(recipe, host, None if pins is None else pins.backend)
+    engine: str = recipe.settings.engine
+    if pins is not None:
+        choice = dataclasses.replace(choice, lock=pins.title)
+        if engine == "auto":
+            engine = pins.engine(choice.backend.name) or engine
+    return choice, choice.backend.prepared(stages_of(recipe, choice.backend.engine(engine)))
 
 
 def _without_skipped_envs(stages: list[Stage], backend: Backend) -> list[Stage]:
@@ -154,6 +178,7 @@ _LOCAL_KEYS = {
     "video": ("run", "video"),
     "audio": ("run", "audio"),
     "dataset": ("eval", "dataset_dir"),
+    "calib": ("quant", "calib_dataset"),
     "projector": ("model", "projector"),
 }
 """Name of a local file or directory -> the key that gave it; pictures are ``image0`` and so on."""

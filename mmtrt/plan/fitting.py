@@ -90,7 +90,7 @@ def _smaller(plan: Plan, load: Load) -> list[str]:
     smaller: list[str] = [
         name
         for name, options in recipe.file.quants.items()
-        if recipe.variant_name in (options.variants or [recipe.variant_name])
+        if options.is_for(recipe.variant_name, plan.choice.backend.name)
         and name in plan.choice.backend.formats
         and sizes[name] < sizes[load.quant]
         and (name != "fp8" or sm >= FP8_SM)

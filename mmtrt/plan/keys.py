@@ -7,6 +7,7 @@ from typing import Any
 
 from mmtrt.backends.base import Choice, Unkeyed, symbol
 from mmtrt.plan.graph import Node
+from mmtrt.redaction import FORMS
 
 KEY_VERSION = 1
 """Raised when the shape of key documents changes; every artifact is then built anew."""
@@ -20,6 +21,13 @@ def key_document(node: Node, choice: Choice, digests: Mapping[str, str]) -> dict
         choice: the backend, whose toolchain identity enters.
         digests: symbol of each place that the command reads -> digest of its content.
     """
+    # Credentials are not what an output depends on, and the document is kept.
+    redacted: dict[str, Any] = FORMS.tree(static_document(node, choice, digests))
+    return redacted
+
+
+def static_document(node: Node, choice: Choice, digests: Mapping[str, str]) -> dict[str, Any]:
+    """Return the same with what a user may have typed by mistake in it; it must not be kept."""
     stage, command = node.stage, node.command
     assert command is not None
     document: dict[str, Any] = {
@@ -38,9 +46,16 @@ def key_document(node: Node, choice: Choice, digests: Mapping[str, str]) -> dict
             "versions": choice.backend.tool_versions(command.tools),
         },
     }
-    if stage.IS_ENGINE and (gpu := choice.backend.gpu_class()) is not None:
+    is_tied = stage.IS_ENGINE and not command.is_portable
+    if is_tied and (gpu := choice.backend.gpu_class()) is not None:
         document["gpu"] = gpu
     return document
+
+
+def selection(node: Node) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return which files of a local directory count: those that a download stage takes."""
+    stage = node.stage
+    return getattr(stage, "include", ()), getattr(stage, "exclude", ())
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
 from mmtrt.tasks import links
@@ -91,13 +91,32 @@ def fetch(git: Git, is_partial: bool) -> str:
 
 def _reference(git: Git) -> str:
     """Return what to ask the server for: a commit, or the full name of a tag or branch."""
+    if re.fullmatch(r"[0-9a-fA-F]{40}", git.revision):
+        return git.revision.lower()
+    return full_name(git, references(git))
+
+
+def references(git: Git) -> dict[str, str]:
+    """Return every name that the server has, and the hash of the object it stands for.
+
+    Raises:
+        TaskError: MDL11x, NET106 or ART111.
+        TemporaryError: NET101 or NET102.
+    """
+    rows = (line.partition("\t") for line in git.run("ls-remote", "origin").splitlines())
+    return {name: digest for digest, _, name in rows}
+
+
+def full_name(git: Git, found: Collection[str]) -> str:
+    """Return the full name of the tag or branch that the revision means.
+
+    Raises:
+        TaskError: MDL113.
+    """
     revision = git.revision
-    if re.fullmatch(r"[0-9a-fA-F]{40}", revision):
-        return revision.lower()
     wanted = [f"refs/tags/{revision}", f"refs/heads/{revision}"]
     if revision.startswith("refs/"):
         wanted.insert(0, revision)
-    found = {line.partition("\t")[2] for line in git.run("ls-remote", "origin").splitlines()}
     for name in wanted:
         if name in found:
             return name

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmtrt.tasks import hub, links
+from mmtrt.tasks.digests import check_digests, parse_expected
 from mmtrt.tasks.hub_errors import offline
 from mmtrt.tasks.messages import (
     TaskError,
@@ -63,24 +64,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_stage(lambda: from_file(args.local_file, args.output_dir, args.allow_pickle))
     if args.local_dir:
         return run_stage(lambda: from_directory(args.local_dir, args.output_dir, patterns))
-    return run_stage(
-        lambda: from_hub(args.repo_id, args.revision, args.repo_type, args.output_dir, patterns)
-    )
+    repo = hub.Repository(args.repo_id or "", args.revision or "", args.repo_type)
+    expected = dict(args.expect)
+    return run_stage(lambda: from_hub(repo, args.output_dir, patterns, expected))
 
 
 def from_hub(
-    repo_id: str, revision: str, repo_type: str, output_dir: Path, patterns: Patterns
+    repo: hub.Repository, output_dir: Path, patterns: Patterns, expected: Mapping[str, str]
 ) -> None:
     """Fetch the wanted files, check them, and link them into ``output_dir``.
+
+    Args:
+        repo: what to fetch.
+        output_dir: gets a link to each file.
+        patterns: which files are wanted.
+        expected: name -> digest of files that a lock knows; empty where there is none.
 
     Raises:
         TaskError: NET1xx, MDL1xx, SEC101 or ART1xx; see ``messages.CODES``.
         TemporaryError: if the network failed.
     """
     hub.prepare()
-    repo = hub.Repository(repo_id, revision, repo_type)
     folder, choice = _take(repo, patterns)
     files = {name: folder / name for name in choice.files}
+    if expected:
+        check_digests(files, expected)
     again = "; if it is whole on the hub, remove the copy in HF_HOME and run it again"
     check_weights(
         files,
@@ -285,6 +293,15 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="GLOB",
         help="of those, leave out files that fit one of these",
+    )
+    parser.add_argument(
+        "--expect",
+        action="append",
+        default=[],
+        type=parse_expected,
+        metavar="DIGEST=NAME",
+        help="refuse other content of a file, and files not named so: sha256:..., git-sha1:... or "
+        "blake3:...; repeat for all",
     )
     parser.add_argument(
         "--allow-pickle",

@@ -13,7 +13,14 @@ from pathlib import Path
 from mmtrt.tasks.messages import TaskError, note, quoted, run_stage, say, scrub
 from mmtrt.tasks.overlay import Overlay
 from mmtrt.tasks.pip import Pip, find_pip
-from mmtrt.tasks.requirements import Pin, canonical, options, parse_report, read_files
+from mmtrt.tasks.requirements import (
+    Pin,
+    canonical,
+    options,
+    parse_pin,
+    parse_report,
+    read_files,
+)
 
 EPILOG = """\
 DIR/bin/python sees all packages of the Python that runs this stage, and in front of them those that
@@ -57,9 +64,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     for place in args.find_links:
         is_local = "://" not in place
         sources += ["--find-links", str(Path(place).resolve()) if is_local else place]
+    if args.pin and not args.locked:
+        parser.error("--pin needs --locked")
+    locked = args.pin if args.locked else None
     return run_stage(
-        lambda: make(args.output_dir, args.requirement, args.requirements_file, sources)
+        lambda: make(args.output_dir, args.requirement, args.requirements_file, sources, locked)
     )
+
+
+def parse_lock_line(text: str) -> Pin:
+    """Read one line of ``requirements.lock``."""
+    try:
+        return parse_pin(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def parse_requirement(text: str) -> str:
@@ -70,7 +88,11 @@ def parse_requirement(text: str) -> str:
 
 
 def make(
-    output_dir: Path, requirements: Sequence[str], files: Sequence[Path], sources: Sequence[str]
+    output_dir: Path,
+    requirements: Sequence[str],
+    files: Sequence[Path],
+    sources: Sequence[str],
+    locked: Sequence[Pin] | None = None,
 ) -> None:
     """Resolve the requirements, write both lists, and install exactly what was resolved.
 
@@ -79,6 +101,7 @@ def make(
         requirements: lines of a requirements file.
         files: requirements files.
         sources: flags of pip that say where packages come from.
+        locked: what the requirements came to before; nothing is resolved then.
 
     Raises:
         TaskError: ART1xx or NET106; see ``messages.CODES``.
@@ -90,19 +113,25 @@ def make(
     (output_dir / "requirements.txt").write_text(scrub(_text(asked)), encoding="utf-8")
     with tempfile.TemporaryDirectory(prefix=".env-", dir=Path.cwd()) as scratch:
         pip = find_pip(overlay.python, Path(scratch))
-        pins = _resolve(pip, asked, sources)
+        pins = resolve(pip, asked, sources) if locked is None else list(locked)
         lock = _text([pin.line for pin in pins])
         (output_dir / "requirements.lock").write_text(lock, encoding="utf-8")
         _install(pip, pins, options(asked), sources)
     overlay.relocate_scripts()
     _check(overlay, pins)
     for pin in pins:
-        say(f"{pin.name} {pin.version}")
+        say(f"{pin.name} {pin.version or pin.url}")
     if not pins:
         note("nothing was installed: the host has all that was asked for")
 
 
-def _resolve(pip: Pip, asked: Sequence[str], sources: Sequence[str]) -> list[Pin]:
+def resolve(pip: Pip, asked: Sequence[str], sources: Sequence[str] = ()) -> list[Pin]:
+    """Return what pip would install over the packages that are there, sorted by name.
+
+    Raises:
+        TaskError: ART1xx or NET106; see ``messages.CODES``.
+        TemporaryError: NET101, if the network failed.
+    """
     wanted, report = pip.scratch / "asked.txt", pip.scratch / "report.json"
     wanted.write_text(_text(asked), encoding="utf-8")
     flags = ("--dry-run", "--quiet", "--report", str(report), "--requirement", str(wanted))
@@ -139,7 +168,8 @@ def _check(overlay: Overlay, pins: Sequence[Pin]) -> None:
         )
     seen = json.loads(done.stdout)
     for pin in pins:
-        if canonical(seen[pin.name]) != canonical(pin.version):
+        # The lock of a package from a URL does not say its version.
+        if pin.version and canonical(seen[pin.name]) != canonical(pin.version):
             raise TaskError(
                 f"{pin.name} {pin.version} is hidden by {quoted(seen[pin.name])}",
                 code="ART116",
@@ -182,6 +212,17 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="a file of them; repeat for more",
+    )
+    parser.add_argument(
+        "--pin",
+        action="append",
+        default=[],
+        type=parse_lock_line,
+        metavar="LINE",
+        help="with --locked, a line of requirements.lock; repeat for all",
+    )
+    parser.add_argument(
+        "--locked", action="store_true", help="resolve nothing, install just what --pin names"
     )
     parser.add_argument("--index-url", metavar="URL", help="package index instead of PyPI")
     parser.add_argument(

@@ -41,6 +41,7 @@ CODES = {
     "MDL116": "a safetensors file is cut short or garbled",
     "MDL117": "a shard that the index names is missing",
     "MDL118": "the local directory is missing or empty",
+    "MDL119": "a file is not the one that the lock names",
     "NET101": "a hub or server cannot be reached, or the connection died",
     "NET102": "a hub or server is overloaded or broken",
     "NET103": "offline, and the files are not in the cache",

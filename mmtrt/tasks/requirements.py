@@ -29,6 +29,19 @@ class Pin:
         return f"{what} --hash=sha256:{self.sha256}" if self.sha256 else what
 
 
+def parse_pin(line: str) -> Pin:
+    """Read what :attr:`Pin.line` wrote.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    what, _, sha256 = line.partition(" --hash=sha256:")
+    found = re.fullmatch(r"([A-Za-z0-9._-]+)(?:==(\S+)| @ (\S+))", what)
+    if found is None or (sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256)):
+        raise ValueError(f"{line!r} does not read like transformers==4.45.2")
+    return Pin(canonical(found[1]), found[2] or "", found[3], sha256 or None)
+
+
 def read_files(files: Sequence[Path]) -> list[str]:
     """Return the lines of requirements files, those that they include among them, no comments.
 
