@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.demo_home import built_home
+
 pytest.importorskip("onnxruntime")
 pytest.importorskip("torch")
 
@@ -33,11 +35,7 @@ def mmtrt(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
     """Return a directory in which the tiny LLaVA has been built."""
-    cwd = tmp_path_factory.mktemp("home with space")
-    first = mmtrt(*TINY, cwd=cwd)
-    assert first.returncode == 0, first.stderr
-    (cwd / "first.txt").write_text(first.stdout + "\n---\n" + first.stderr)
-    return cwd
+    return built_home(tmp_path_factory)
 
 
 def test_first_run_builds_and_answers(home):

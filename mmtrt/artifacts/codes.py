@@ -1,7 +1,7 @@
 """What each code of this package means: one sorted table, so that a number is given out once.
 
-ART101 to ART109 belong to stage processes, ART120 to ART129 to the executor, ART2xx to the native
-stages.
+ART101 to ART109 belong to stage processes, ART120 to ART139 to the executor and to reports, ART2xx
+to the native stages.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,11 @@ class Manifest:
     backend: str
     fake: bool
     """Whether the files only pretend to be a model."""
+    made: dict[str, Any] = field(default_factory=dict)
+    """How it came about, as far as the key does not say: inputs, environment, versions, times.
+
+    Informational, and empty in manifests of older versions.
+    """
 
     def to_json(self) -> str:
         """Return canonical JSON: names sorted, a line for each field and each file.
@@ -108,7 +113,7 @@ class Manifest:
             ArtifactError: ART143, if a field cannot be written.
         """
         lines = []
-        for name in sorted(field.name for field in fields(self)):
+        for name in sorted(each.name for each in fields(self)):
             value = getattr(self, name)
             if name == "files":
                 rows = ",\n".join(canonical(_as_dict(entry)) for entry in value)
@@ -246,6 +251,8 @@ def _checked(document: dict[str, Any], at: str) -> dict[str, Any]:
         known[name] = value
     if "/" in known["name"] or known["name"] in ("", ".", ".."):
         raise _garbled(at, "its name is no directory name")
+    made = document.get("made")
+    known["made"] = made if isinstance(made, dict) else {}
     known["files"] = _read_files(document.get("files"), at)
     return known
 

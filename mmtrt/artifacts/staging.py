@@ -17,6 +17,7 @@ from mmtrt.artifacts.faults import quoted
 from mmtrt.artifacts.locks import Hold, is_free, take
 from mmtrt.artifacts.manifest import presentable
 from mmtrt.errors import ArtifactError
+from mmtrt.redaction import of_environment
 
 
 class Staging:
@@ -129,7 +130,8 @@ class Staging:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write an informational file; it is not synced, since nothing depends on it."""
-    text = json.dumps(presentable(dict(document)), indent=1, sort_keys=True, ensure_ascii=False)
+    shown = of_environment().tree(presentable(dict(document)))
+    text = json.dumps(shown, indent=1, sort_keys=True, ensure_ascii=False)
     write_text(path, f"{text}\n", sync=False)
 
 

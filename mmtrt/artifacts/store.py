@@ -28,6 +28,7 @@ from mmtrt.artifacts.staging import (
 )
 from mmtrt.artifacts.staging import sweep as sweep_staging
 from mmtrt.errors import ArtifactError
+from mmtrt.redaction import of_environment
 
 if TYPE_CHECKING:
     from mmtrt.artifacts.digest import DigestMemo
@@ -174,6 +175,7 @@ class Store:
         fake: bool = False,
         created: str | None = None,
         replaces: bool = False,
+        made: Mapping[str, Any] | None = None,
     ) -> Artifact:
         """Make a finished staging directory the artifact of its key.
 
@@ -195,6 +197,7 @@ class Store:
             fake: whether the output only pretends to be one.
             created: UTC in ISO 8601; default now.
             replaces: an intact artifact of the key gives way, too (a forced run).
+            made: see ``Manifest.made``.
 
         Raises:
             ArtifactError: ART144, if the key is not that of the document; ART160 to ART165, for an
@@ -210,13 +213,14 @@ class Store:
             replaces,
             stage=stage,
             key_document=key_document,
-            command=presentable(dict(command)),
+            command=of_environment().tree(presentable(dict(command))),
             host=presentable(dict(host)),
             created=created or now_utc(),
             seconds=float(seconds),
             peak_rss_bytes=peak_rss_bytes,
             backend=backend,
             fake=fake,
+            made=presentable(dict(made or {})),
         )
 
     def abandon(self, staging: Staging, keep_logs: Mapping[str, Any] | None = None) -> Path | None:

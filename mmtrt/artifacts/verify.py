@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -51,6 +51,19 @@ def verify(store: Store, kind: str | None = None, jobs: int | None = None) -> It
         yield from _check_at_rest(store, directory, hasher, jobs or FILE_THREADS)
     if kind is None:
         yield from _leftovers(store.root)
+
+
+def verify_some(directories: Iterable[Path], jobs: int | None = None) -> Iterator[Problem]:
+    """Hash the files of some artifacts again, as :func:`verify` does those of a whole store.
+
+    Args:
+        directories: ``<store>/<kind>/<key>`` each, of one store or several.
+        jobs: files read at once.
+    """
+    hasher = _Hasher()
+    for directory in directories:
+        store = Store(directory.parent.parent)
+        yield from _check_at_rest(store, directory, hasher, jobs or FILE_THREADS)
 
 
 class _Hasher:

@@ -10,12 +10,14 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from mmtrt.cli.streams import redacted
 from mmtrt.errors import MmtrtError, UsageError
 
 VERBS: dict[str, str] = {
     "run": "run a recipe: what the store lacks, nothing else",
     "plan": "show what would run, and why; sizes; findings",
     "check": "show findings only",
+    "lock": "pin commits, packages and tool versions in mmtrt.lock",
     "size": "show the limits and where every number comes from",
     "why": "tell why a stage is a hit or must run",
     "ls": "list the recipes",
@@ -23,6 +25,10 @@ VERBS: dict[str, str] = {
     "cp": "copy a recipe to a file, to make it your own",
     "rule": "explain a rule",
     "export": "print the plan as a shell script or a picture",
+    "diff": "show in what two runs or artifacts differ",
+    "verify": "check the files of a run, and whether its stages make them again",
+    "provenance": "print what made a run or artifact, as SLSA provenance or CycloneDX BOM",
+    "pack": "put the engines of a run with all that running them takes into one file",
     "log": "show the log of a run or a stage",
     "report": "show the report of a run",
     "ui": "show past runs in a browser",
@@ -48,6 +54,11 @@ def dispatch(argv: Sequence[str]) -> int:
     if not args or args[0] in ("-h", "--help", "help"):
         sys.stdout.write(_help())
         return 0
+    with redacted(args):
+        return _run_verb(args, debug)
+
+
+def _run_verb(args: list[str], debug: bool) -> int:
     verb = "run" if _starts_run(args[0]) else args.pop(0)
     try:
         if verb not in VERBS:

@@ -33,6 +33,15 @@ class Arguments:
         return value if isinstance(value, str) else None
 
 
+MULTIRUN = ("-m", "--multirun")
+"""Hydra's switch for a sweep."""
+
+
+def asks_for_sweep(args: Sequence[str]) -> bool:
+    """Tell whether a reading verb is to look at a sweep."""
+    return any(word in MULTIRUN for word in args)
+
+
 def parse(
     verb: str,
     args: Sequence[str],

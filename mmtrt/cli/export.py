@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from mmtrt.cli import locking
 from mmtrt.cli.arguments import parse
 from mmtrt.errors import HostError, UsageError
 from mmtrt.plan.graph import Plan
+from mmtrt.redaction import MASK, of_environment
 from mmtrt.report.export_graph import to_dot, to_mermaid
 from mmtrt.report.export_sh import to_sh
 from mmtrt.rules.check import check_plan, find
@@ -22,7 +23,7 @@ mmtrt export OVERRIDES... [--format sh|mermaid|dot] [-o FILE] [--json] [-cd DIR]
 
 Print the plan of a recipe as a bash script that needs neither mmtrt's executor nor its store, or
 as a picture. A plan that breaks a rule is refused; what this host lacks is only told, since the
-script may be for another machine.
+script may be for another machine. --locked, --unlocked and --lock FILE as of `mmtrt plan`.
 
   mmtrt export recipe=llava variant=tiny -o build.sh      # then: OUT=/tmp/llava bash build.sh
   mmtrt export recipe=llava_next tp=2 --format mermaid
@@ -34,7 +35,13 @@ FORMATS: dict[str, Callable[[Plan], str]] = {"sh": to_sh, "mermaid": to_mermaid,
 
 def main(args: list[str]) -> int:
     """Print the plan in one of the formats."""
-    arguments = parse("export", args, USAGE, ("--json",), ("--format", "-o", "--output"))
+    arguments = parse(
+        "export",
+        args,
+        USAGE,
+        ("--json", *locking.SWITCHES),
+        ("--format", "-o", "--output", *locking.VALUED),
+    )
     if arguments is None:
         return 0
     form = arguments.text("--format") or "sh"
@@ -50,7 +57,9 @@ def main(args: list[str]) -> int:
         check_plan(plan)
     for finding in findings:
         print(finding.render(), file=sys.stderr)
-    text = FORMATS[form](plan)
+    text = of_environment(args).whole(FORMATS[form](plan))
+    if MASK in text:
+        print(f"credentials were left out of the {form}: put them in for {MASK}", file=sys.stderr)
     target = arguments.text("-o") or arguments.text("--output")
     if target is not None:
         _write(Path(target), text, executable=form == "sh")
@@ -79,6 +88,7 @@ def _write(path: Path, text: str, *, executable: bool) -> None:
 
 
 def _print(text: str) -> None:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(encoding="utf-8", errors="surrogateescape")
     sys.stdout.write(text)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmtrt.cli import locking
 from mmtrt.cli.arguments import parse
 from mmtrt.cli.session import Session, open_session
 from mmtrt.errors import StageFailed
@@ -20,12 +21,17 @@ from mmtrt.rules.check import check_plan
 
 USAGE = """\
 mmtrt [run] OVERRIDES... [--json] [-q] [-cd DIR]
+mmtrt run --plan FILE [--json] [-q]
 
 Compose a recipe, size its engines, check it, run the stages that the store lacks, and print the
 answer. Sizes and contradictions are settled before anything starts.
 
   --json       stages and result as one JSON document on standard output
   -q           only failures on standard error
+  --plan FILE  carry out what `mmtrt plan -o FILE` saved; exit 4 if anything has changed since
+  --locked     the pins of mmtrt.lock must describe this, else exit 4; MMTRT_LOCKED=1 does the same
+  --unlocked   do not look at mmtrt.lock; without either, its pins are used where they fit
+  --lock FILE  another lock file
 
   mmtrt recipe=llava variant=tiny
   mmtrt recipe=llava variant=tiny 'run.prompt="What shape is it?"'
@@ -42,12 +48,25 @@ def main(args: list[str]) -> int:
         from mmtrt.cli.multirun import main as hydra_main
 
         return hydra_main(args)
-    arguments = parse("run", args, USAGE, ("--json", "-q", "--quiet"))
+    arguments = parse(
+        "run",
+        args,
+        USAGE,
+        ("--json", "-q", "--quiet", *locking.SWITCHES),
+        ("--plan", *locking.VALUED),
+    )
     if arguments is None:
         return 0
-    session = open_session("run", arguments)
     quiet = arguments.on("-q") or arguments.on("--quiet")
-    return run_session(session, as_json=arguments.on("--json"), quiet=quiet)
+    if (plan := arguments.text("--plan")) is None:
+        session = open_session("run", arguments)
+        return run_session(session, as_json=arguments.on("--json"), quiet=quiet)
+    from mmtrt.cli.saved_plan import open_saved, tell_moved
+
+    session, saved = open_saved(plan, arguments)
+    code = run_session(session, as_json=arguments.on("--json"), quiet=quiet)
+    tell_moved(saved, session)
+    return code
 
 
 def run_session(session: Session, as_json: bool = False, quiet: bool = False) -> int:
@@ -72,6 +91,8 @@ def run_session(session: Session, as_json: bool = False, quiet: bool = False) ->
         display.close()
     if run.warning:
         print(f"warning: {run.warning}", file=sys.stderr)
+    if session.pins is not None and run.directory is not None:
+        locking.record_pins(session.recipe, session.pins, run.directory)
     if as_json:
         print(json.dumps(run.document, indent=1, ensure_ascii=False))
     else:
@@ -92,6 +113,9 @@ def _print_answer(result: Mapping[str, Any] | None) -> None:
     for request in (result or {}).get("requests", []):
         for image in request.get("images") or []:
             print(f"image:  {Path(image).name}")
+        for medium in ("video", "audio"):
+            if request.get(medium):
+                print(f"{medium}:  {request[medium]}")
         print(f"prompt: {request['prompt']}")
         print(f"answer: {request['text']}")
 

@@ -78,7 +78,11 @@ def main(args: list[str]) -> int:
         ],
         right="VALUE",
     )
-    print(f"\nformats:  {', '.join(file.quants)}")
+    formats = (
+        f"{name} ({', '.join(options.backends)})" if options.backends else name
+        for name, options in file.quants.items()
+    )
+    print(f"\nformats:  {', '.join(formats)}")
     print(f"sessions: {', '.join(file.sessions) or '-'}")
     print(f"backends: {', '.join(file.backends)}\n\nLaunch")
     for line in recipe_view.launch_lines(path, path.stem):

@@ -78,9 +78,11 @@ def _document(recipe: Recipe) -> dict[str, object]:
 def _show(recipe: Recipe) -> None:
     sizing, local = recipe.sizing, recipe.local
     demand, image = sizing.demand, sizing.image
+    heard = sizing.features_per_request - demand.images_per_request * image.features
     print(
         f"visual features per request: {sizing.features_per_request}"
         f" = {demand.images_per_request} image(s) x {image.features} ({image.because})"
+        + (f" + {heard} of the sound" if heard else "")
     )
     width = max(map(len, sizing.limits))
     for name, limit in sizing.limits.items():

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmtrt.redaction import of_environment
 from mmtrt.stages import Eval, Run, Stage
 
 _PREFIX = re.compile(r"^\[[\d/:\- ]+\] \[TRT-LLM\][^\n]*?\[[A-Z]\] ?", re.MULTILINE)
@@ -146,7 +147,8 @@ def _eval_log(stage: Stage, text: str, output: Path, exit_code: int) -> bool:
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
-    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    shown = of_environment().tree(document)  # a picture's URL may hold a signature
+    path.write_text(json.dumps(shown, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 HARVESTS: dict[str, Callable[[Stage, str, Path, int], bool]] = {

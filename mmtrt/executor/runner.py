@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from mmtrt.executor.logs import Pump
+from mmtrt.redaction import of_machine
+
 
 @dataclass(frozen=True, slots=True)
 class Launch:
@@ -73,26 +76,42 @@ class LocalRunner:
         Must be called from a thread that lives as long as the process: on Linux the child is
         killed when the thread that made it ends, so that nothing outlives a killed mmtrt.
         """
-        with launch.stdout.open("ab") as out, launch.stderr.open("ab") as err:
+        redactor = of_machine(launch.env, launch.argv)
+        pumps: list[Pump] = []
+        writing: list[int] = []
+        try:
+            for log in (launch.stdout, launch.stderr):
+                reading, write = os.pipe()
+                writing.append(write)
+                pumps.append(Pump(reading, log, redactor))
             popen = subprocess.Popen(
                 list(launch.argv),
                 env=dict(launch.env),
                 cwd=launch.cwd,
                 stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
+                stdout=writing[0],
+                stderr=writing[1],
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
-        return LocalProcess(popen)
+        except BaseException:
+            for pump in pumps:
+                pump.discard()
+            raise
+        finally:
+            for write in writing:
+                os.close(write)
+        for pump in pumps:
+            pump.start()
+        return LocalProcess(popen, pumps)
 
 
 class LocalProcess:
     """A child process and its group."""
 
-    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
-        """Watch over a process that leads its own group."""
-        self._popen = popen
+    def __init__(self, popen: subprocess.Popen[bytes], pumps: Sequence[Pump] = ()) -> None:
+        """Watch over a process that leads its own group, and over what writes its logs."""
+        self._popen, self._pumps = popen, pumps
         self._ended = False
 
     def wait(self) -> Ended:
@@ -101,6 +120,8 @@ class LocalProcess:
         self._ended = True
         self._popen.returncode = os.waitstatus_to_exitcode(status)
         self._signal(signal.SIGKILL)  # what it left running in its group
+        for pump in self._pumps:
+            pump.finish()
         scale = 1 if sys.platform == "darwin" else 1024
         return Ended(self._popen.returncode, usage.ru_maxrss * scale)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,31 @@ from typing import Any
 from mmtrt import __version__
 from mmtrt.artifacts.store import Store
 from mmtrt.backends import native, trtllm
+from mmtrt.backends.aot_engines import AOT_ENGINE, against_host
+from mmtrt.backends.plan_engines import PLAN_ENGINES
 from mmtrt.host import HostInfo
 from mmtrt.report.colors import paint
 from mmtrt.report.store_view import free_bytes
 from mmtrt.report.units import size_text
 
-CORE_TOOLS = ("hydra-core", "omegaconf", "PyYAML", "rich", "huggingface-hub", "blake3")
+CORE_TOOLS = (
+    *("hydra-core", "omegaconf", "PyYAML", "rich"),
+    *("huggingface-hub", "blake3", "jinja2"),
+)
 NATIVE_TOOLS = (
     *native.EXPORT_TOOLS,
     *("tokenizers", "safetensors", "numpy", "pillow"),
 )
 """What the extra ``native`` installs; a test compares them with ``pyproject.toml``."""
-OTHER_TOOLS = ("tensorrt-llm", "tensorrt", "tensorrt-rtx-cu13", "ray", "submitit", "datasets")
+OTHER_TOOLS = (
+    "tensorrt-llm",
+    "tensorrt",
+    "tensorrt-rtx-cu13",
+    "ray",
+    "submitit",
+    "datasets",
+    "pyarrow",
+)
 NO_GPU = "a GPU that the driver shows"
 
 
@@ -141,40 +154,63 @@ def _trtllm(host: HostInfo, environ: Mapping[str, str]) -> Readiness:
     return Readiness("trtllm", version, tuple(lacks), tuple(notes))
 
 
-_ENGINE_NEEDS: dict[str, tuple[tuple[str, ...], bool, str]] = {
-    "onnxruntime": (("onnxruntime",), False, native.Native.install_hint),
-    "tensorrt": (
-        ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
-        True,
-        "pip install 'mmtrt[tensorrt]'",
-    ),
-    "tensorrt_rtx": (
-        ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx"),
-        True,
-        "pip install 'mmtrt[tensorrt-rtx]'",
-    ),
-    "aot_inductor": (("torch",), True, native.Native.install_hint),
+@dataclass(frozen=True, slots=True)
+class EngineNeeds:
+    """What an engine format takes of the host that builds it."""
+
+    anyone: tuple[str, ...]
+    """Distributions, one of which it needs."""
+    hint: str
+    """How to get it."""
+    builds_on_gpu: bool = False
+    runs_on_gpu: bool = False
+    compiles: bool = False
+    """Whether it calls a C++ compiler."""
+
+
+_ENGINE_NEEDS = {
+    "onnxruntime": EngineNeeds(("onnxruntime",), native.Native.install_hint),
+    **{
+        engine.name: EngineNeeds(
+            engine.distributions,
+            engine.install_hint,
+            builds_on_gpu=engine.sms is None,
+            runs_on_gpu=True,
+        )
+        for engine in PLAN_ENGINES.values()
+    },
+    AOT_ENGINE: EngineNeeds(("torch",), native.Native.install_hint, compiles=True),
 }
-"""Engine format -> distributions, one of which it needs; whether it needs a GPU; how to get it."""
 
 
 def _engines(host: HostInfo) -> list[Readiness]:
     """Return the engine formats that the native backend can build."""
     return [
-        _engine(host, name, *needs)
+        _engine(host, name, needs)
         for name, needs in _ENGINE_NEEDS.items()
         if name in native.ENGINES
     ]
 
 
-def _engine(
-    host: HostInfo, name: str, anyone: Sequence[str], wants_gpu: bool, hint: str
-) -> Readiness:
-    version = next((found for tool in anyone if (found := host.version(tool))), None)
-    lacks = [] if version else [Lack(anyone[0], hint)]
-    if wants_gpu and not host.gpus:
+def _engine(host: HostInfo, name: str, needs: EngineNeeds) -> Readiness:
+    version = next((found for tool in needs.anyone if (found := host.version(tool))), None)
+    lacks = [] if version else [Lack(needs.anyone[0], needs.hint)]
+    notes = []
+    if needs.builds_on_gpu and not host.gpus:
         lacks.append(Lack(NO_GPU, "engine=onnxruntime runs on the CPU"))
-    return Readiness(name, version, tuple(lacks))
+    elif needs.runs_on_gpu and not host.gpus:
+        notes.append(
+            "builds without a GPU, for target.sm=<its>; running the engines needs that GPU"
+        )
+    if needs.compiles:
+        if host.cxx is None:
+            lacks.append(Lack("a C++ compiler", "install g++, or set CXX"))
+        against = against_host(host)
+        if against is None:
+            notes.append("engine=auto takes it where the recipe's model fits")
+        else:
+            notes.append(f"engine=auto takes onnxruntime: {against}")
+    return Readiness(name, version, tuple(lacks), tuple(notes))
 
 
 def _store(root: Path) -> dict[str, Any]:

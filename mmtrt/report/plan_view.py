@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmtrt.plan.assess import Assessment, NodeState
+from mmtrt.plan.assess import Assessment, NodeState, Verdicts
 from mmtrt.plan.render import Layout, places_json, symbolic
 from mmtrt.report.colors import paint
 from mmtrt.report.units import duration_text, size_text
@@ -29,6 +29,7 @@ def plan_json(
     recipe = plan.recipe
     demand = recipe.sizing.demand
     rows = _estimates(assessment)
+    engine = plan.choice.backend.engine_choice
     return {
         "schema": 1,
         "recipe": recipe.name,
@@ -36,7 +37,10 @@ def plan_json(
         "model_name": recipe.model_name,
         "backend": plan.choice.backend.name,
         "backend_because": plan.choice.because,
+        "lock": plan.choice.lock,
         "toolchain": plan.choice.backend.toolchain(),
+        "engine": None if engine is None else engine.name,
+        "engine_because": None if engine is None else engine.because,
         "host": plan.choice.host.to_json(),
         "quant": recipe.settings.quant.name,
         "tp": recipe.settings.tp,
@@ -56,7 +60,7 @@ def plan_json(
     }
 
 
-def stage_json(assessment: Assessment, state: NodeState, as_symbols: bool) -> dict[str, Any]:
+def stage_json(assessment: Verdicts, state: NodeState, as_symbols: bool) -> dict[str, Any]:
     """Return one stage of the contract; a skipped stage has no command."""
     node, command = state.node, state.node.command
     row: dict[str, Any] = {
@@ -89,7 +93,7 @@ def stage_json(assessment: Assessment, state: NodeState, as_symbols: bool) -> di
     }
 
 
-def layout_of(assessment: Assessment, state: NodeState) -> Layout:
+def layout_of(assessment: Verdicts, state: NodeState) -> Layout:
     """Return where a node's symbols are, as far as keys are known."""
     root, node = assessment.store.root, state.node
 
@@ -121,6 +125,13 @@ def heading(assessment: Assessment) -> str:
         tool["version"] if tool["name"] == plan.choice.backend.name else " ".join(tool.values())
     )
     parts.append(f"backend {plan.choice.backend.name}, {version} ({plan.choice.because})")
+    if plan.choice.lock is not None:
+        parts.append(f"locked by {plan.choice.lock}")
+    engine = plan.choice.backend.engine_choice
+    if engine is not None:
+        # Nothing to explain where the user said so.
+        because = "" if engine.because == f"engine={engine.name}" else f" ({engine.because})"
+        parts.append(f"engine {engine.name}{because}")
     return " · ".join(parts)
 
 

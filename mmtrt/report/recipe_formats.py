@@ -8,6 +8,7 @@ from typing import get_args
 
 from mmtrt.backends import BACKENDS, flags
 from mmtrt.backends.base import Command
+from mmtrt.backends.native_quant import CALIBRATION_SET
 from mmtrt.config.schema import QuantName, SessionName
 from mmtrt.plan.graph import Plan
 from mmtrt.plan.render import symbolic
@@ -32,9 +33,12 @@ def formats_section(subject: Subject) -> str:
 
 def _format_row(subject: Subject, quant: QuantName) -> list[str]:
     options = subject.file.quants[quant]
-    wanted = options.variants or [
-        name for name in subject.file.variants if quant in _formats(subject.backend(name), subject)
-    ]
+    wanted = [
+        name
+        for name in subject.file.variants
+        if options.is_for(name, subject.backend(name))
+        and quant in _formats(subject.backend(name), subject)
+    ] or options.variants
     default = subject.file.default_variant
     variant = default if default in wanted else wanted[0]
     recipe = subject.recipe(variant, quant=quant)
@@ -43,7 +47,12 @@ def _format_row(subject: Subject, quant: QuantName) -> list[str]:
     for node in plan.active():
         if isinstance(node.stage, Quantize) and node.command is not None:
             tool = symbolic(node.command)
-            calibration = _calibration(tool, recipe.settings.trtllm.version)
+            if "--calib-size" in tool:
+                size = tool[tool.index("--calib-size") + 1]
+                named = node.stage.calib_dataset or CALIBRATION_SET
+                calibration = f"{size} samples of {md.code(named)}"
+            elif any(word.startswith("{examples}/") for word in tool):
+                calibration = _calibration(tool, recipe.settings.trtllm.version)
     everything = len(wanted) == len(subject.file.variants)
     return [
         md.code(quant),
@@ -63,8 +72,10 @@ def _differences(plan: Plan, plain: Plan) -> Iterator[str]:
         if command is None:
             continue
         if before is None:
-            script = next(w for w in symbolic(command) if w.startswith("{examples}/"))
-            yield f"{md.code(script.rpartition('/')[2])} in stage {md.code(node.id)}"
+            words = symbolic(command)
+            script = next((w for w in words if w.startswith("{examples}/")), None)
+            tool = script.rpartition("/")[2] if script else words[words.index("-m") + 1]
+            yield f"{md.code(tool)} in stage {md.code(node.id)}"
             continue
         old, new = _flags(before), _flags(command)
         gained = [flag for flag in new if flag not in old]
@@ -104,7 +115,11 @@ def _calibration(argv: list[str], version: str) -> str:
 def _formats(backend: str, subject: Subject) -> list[str]:
     """Return the number formats of a recipe that a backend can make."""
     known = BACKENDS[backend](subject.recipe(), NOWHERE).formats
-    return [name for name in subject.file.quants if name in known]
+    return [
+        name
+        for name, options in subject.file.quants.items()
+        if name in known and options.is_made_by(backend)
+    ]
 
 
 def backends_section(subject: Subject) -> str:

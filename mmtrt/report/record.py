@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mmtrt.executor.events import Event
+from mmtrt.redaction import of_environment
 
 
 class RunRecord:
@@ -22,6 +24,7 @@ class RunRecord:
     def __init__(self, runs: Path, recipe: str) -> None:
         """Make the directory; :attr:`path` is ``None`` if that is impossible."""
         self._began = time.monotonic()
+        self._redactor = of_environment(sys.argv)
         self._events: TextIO | None = None
         self.warning: str | None = None
         self.path: Path | None = None
@@ -62,7 +65,7 @@ class RunRecord:
         elapsed = round(time.monotonic() - self._began, 4)
         line = json.dumps({"time": now, "t": elapsed, **event.to_json()}, ensure_ascii=False)
         try:
-            self._events.write(line + "\n")
+            self._events.write(self._redactor.whole(line) + "\n")
             self._events.flush()
         except OSError as error:
             self._give_up(error)
@@ -75,9 +78,10 @@ class RunRecord:
             self._events = None
 
     def write_text(self, name: str, text: str) -> None:
-        """Write one file of the record."""
+        """Write one file of the record, without credentials."""
         if self.path is None:
             return
+        text = self._redactor.whole(text)
         try:
             (self.path / name).write_text(text, encoding="utf-8", errors="surrogateescape")
         except OSError as error:

@@ -148,6 +148,10 @@ def _results(requests: Sequence[Mapping[str, Any]]) -> str:
     for request in requests:
         images = [Path(str(image)).name for image in request.get("images") or ()]
         lines = [f"- image: {_code(image)}" for image in images]
+        if request.get("video"):
+            lines.append(f"- video: {_code(str(request['video']))}")
+        if request.get("audio"):
+            lines.append(f"- audio: {_code(str(request['audio']))}")
         lines.append(f"- prompt: {_code(str(request.get('prompt', '')))}")
         blocks.append("\n".join(lines))
         blocks.append(_fenced(str(request.get("text", ""))))

@@ -10,6 +10,8 @@ from mmtrt.errors import UsageError
 
 _NAME = re.compile(r"(?P<stamp>\d{8}T\d{6}Z)(?:-(?P<again>\d{1,2}))?-(?P<recipe>.+)")
 
+_BACK = re.compile(r"(?P<name>.*)~(?P<back>\d{1,4})")
+
 
 def recipe_of(name: str) -> str:
     """Return the recipe that a record's directory is named for; empty if it has another form."""
@@ -32,12 +34,17 @@ def find_run(root: Path, name: str | None = None) -> Path:
     Args:
         root: the directory of the records.
         name: a path, a directory name or the beginning of one, or a recipe for its newest run;
-            ``None`` or ``last`` is the newest of all.
+            ``None``, ``last`` or ``latest`` is the newest of all, ``latest~1`` the one before, and
+            ``llava~1`` the one before the newest of ``llava``.
 
     Raises:
         UsageError: CFG003 if there is none.
     """
-    if name is not None and name != "last":
+    back = 0
+    if name is not None and (found := _BACK.fullmatch(name)):
+        name, back = found["name"] or "latest", int(found["back"])
+    is_newest = name in (None, "last", "latest")
+    if name is not None and not is_newest and not back:
         path = Path(name)
         if path.is_dir() and (path.parent == root or "/" in name or (path / "plan.json").exists()):
             return path
@@ -48,8 +55,8 @@ def find_run(root: Path, name: str | None = None) -> Path:
             code="CFG003",
             fix="mmtrt recipe=llava variant=tiny   # or paths.runs=DIR, if it lies elsewhere",
         )
-    if name is None or name == "last":
-        return known[0]
+    if name is None or is_newest:
+        return _before(known, back)
     names = [path.name for path in known]
     for fits in (
         [path for path in known if path.name == name],
@@ -57,13 +64,26 @@ def find_run(root: Path, name: str | None = None) -> Path:
         [path for path in known if path.name.startswith(name)],
     ):
         if fits:
-            return fits[0]
+            return _before(fits, back, f" named {name}")
     near = difflib.get_close_matches(name, [*names, *map(recipe_of, names)], 1, 0.5)
     raise UsageError(
         f"no run is called {name!r}",
         code="CFG003",
         why=f"the newest are {', '.join(names[:5])}",
         fix=f"use {near[0] if near else names[0]}",
+    )
+
+
+def _before(found: list[Path], back: int, of: str = "") -> Path:
+    """Return the run that is ``back`` older than the newest."""
+    if back < len(found):
+        return found[back]
+    count = f"are only {len(found)} runs" if len(found) > 1 else "is only one run"
+    raise UsageError(
+        f"there {count}{of}",
+        code="CFG003",
+        why=f"~{back} is the one {back} before the newest",
+        fix=f"the oldest is {found[-1].name}",
     )
 
 

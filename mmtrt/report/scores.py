@@ -51,4 +51,7 @@ def score_line(row: Mapping[str, Any]) -> str:
         parts.append(f"Hugging Face {row['baseline']:g} %")
     if row.get("threshold") is not None:
         parts.append(f"threshold {row['threshold']:g} % {'met' if row['passed'] else 'missed'}")
-    return f"{row.get('task')}: {', '.join(parts)} ({row.get('samples')} questions)"
+    asked = f"{row.get('samples')} questions"
+    if row.get("same_answers") is not None:
+        asked += f", {row['same_answers']} answered alike"
+    return f"{row.get('task')}: {', '.join(parts)} ({asked})"

@@ -61,5 +61,5 @@ def test_a_killed_run_is_reported_as_far_as_it_came(root, capsys):
 
 
 def test_an_unknown_format_is_refused(root, capsys):
-    assert dispatch(["report", "--format", "html"]) == 2
+    assert dispatch(["report", "--format", "pdf"]) == 2
     assert "--format md|json" in capsys.readouterr().err

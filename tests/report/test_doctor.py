@@ -73,6 +73,32 @@ def test_a_tensorrt_llm_without_engines_is_not_ready(tmp_path):
     assert "1.4.0" in lack["what"]
 
 
+def test_plans_of_tensorrt_rtx_are_built_without_a_gpu(tmp_path):
+    """As the backend does it: only TensorRT itself times kernels on the GPU it builds for."""
+    versions = {**HOST.versions, "tensorrt-rtx-cu13": "1.7.1", "tensorrt": "10.13"}
+    document = examine(dataclasses.replace(HOST, versions=versions), tmp_path, {})
+    rtx, plain = (row(document, name, "engines") for name in ("tensorrt_rtx", "tensorrt"))
+    assert (rtx["ready"], plain["ready"]) == (True, False)
+    assert "needs that GPU" in rtx["notes"][0]
+    assert [lack["what"] for lack in plain["missing"]] == [doctor.NO_GPU]
+
+
+@pytest.mark.parametrize(
+    ("changes", "ready", "note"),
+    [
+        ({"gpus": (GPU,), "torch_cuda": "13.0"}, True, "engine=auto takes it"),
+        ({}, True, "engine=auto takes onnxruntime: this host shows no GPU"),
+        ({"gpus": (GPU,)}, True, "no PyTorch for CUDA"),
+        ({"cxx": None}, False, "this host shows no GPU"),
+    ],
+)
+def test_what_auto_means_is_what_the_backend_does(tmp_path, changes, ready, note):
+    host = dataclasses.replace(HOST, **{"cxx": "/usr/bin/g++", **changes})
+    found = row(examine(host, tmp_path, {}), "aot_inductor", "engines")
+    assert found["ready"] == ready
+    assert note in found["notes"][0]
+
+
 def test_a_token_is_told_of_but_never_shown(tmp_path):
     secret = "hf_" + "x" * 30
     environ = {"HF_TOKEN": secret, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}

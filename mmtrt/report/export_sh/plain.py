@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import PurePath
 from typing import Any
 
-from mmtrt.backends.base import In, Local, Pair
+from mmtrt.backends.base import ENV_LOCK, In, Local, Pair
 from mmtrt.plan.graph import Node
 from mmtrt.report.export_sh.edits import literal, program
 from mmtrt.report.export_sh.names import here_document, indented, one_a_line
@@ -53,14 +53,15 @@ def _download(node: Node, stage: Download, places: Places) -> Plain:
     if not stage.include and not stage.allow_pickle:
         exclude += PICKLES
     if len(exclude) > 1:
-        return Plain(_snapshot(stage, exclude, output), keeps=True)
+        return Plain([*_snapshot(stage, exclude, output), *_checked(stage, output)], keeps=True)
     fixed = (f"hf download {shlex.quote(str(stage.repo_id))}", False)
     revision = (f"--revision {shlex.quote(str(stage.revision))}", True)
     more = [(f"--exclude {shlex.quote(pattern)}", True) for pattern in exclude]
     target_dir = (f"--local-dir {output}", True)
     if len(stage.include) < 2:
         more += [(f"--include {shlex.quote(pattern)}", True) for pattern in stage.include]
-        return Plain(one_a_line([fixed, revision, *more, target_dir]), keeps=True)
+        lines = one_a_line([fixed, revision, *more, target_dir])
+        return Plain([*lines, *_checked(stage, output)], keeps=True)
     each = one_a_line([fixed, revision, ('--include "$files"', True), *more, target_dir])
     return Plain(
         [
@@ -68,9 +69,24 @@ def _download(node: Node, stage: Download, places: Places) -> Plain:
             f"for files in {shlex.join(stage.include)}; do",
             *indented(each),
             "done",
+            *_checked(stage, output),
         ],
         keeps=True,
     )
+
+
+def _checked(stage: Download, output: str) -> list[str]:
+    """Return how to hold large files against a lock; what else it knows takes more than a shell."""
+    rows = (row.partition("=") for row in stage.expect)
+    sums = [
+        f"{digest.removeprefix('sha256:')}  {name}"
+        for digest, _, name in rows
+        if digest.startswith("sha256:")
+    ]
+    if not sums:
+        return []
+    mark, following = here_document("\n".join(sums))
+    return [f"(cd -- {output} && sha256sum --check --quiet) {mark}", *following]
 
 
 def _snapshot(stage: Download, exclude: tuple[str, ...], output: str) -> list[str]:
@@ -118,7 +134,17 @@ def _env(node: Node, stage: Env, places: Places) -> Plain:
             wanted.append((places.word(node, value), True))
     # By the pip of $PYTHON: an environment on Debian cannot always bring its own.
     pip = f'"$PYTHON" -m pip --python {places.output(node, "bin/python")} install'
-    lines = [f"make_env {places.output(node)}", *one_a_line([(pip, False), *wanted])]
+    lines = [f"make_env {places.output(node)}"]
+    if stage.pins:
+        lock = places.output(node, ENV_LOCK)
+        # pip wants a hash of every package, or of none.
+        is_hashed = all(" --hash=" in pin for pin in stage.pins)
+        pins = stage.pins if is_hashed else [pin.partition(" --hash=")[0] for pin in stage.pins]
+        mark, following = here_document("\n".join(pins))
+        lines += [f"cat > {lock} {mark}", *following]
+        wanted = [("--no-deps --ignore-installed", False), (f"--requirement {lock}", True)]
+    if stage.pins != ():
+        lines += one_a_line([(pip, False), *wanted])
     return Plain(lines, ("bin/python",))
 
 

@@ -119,9 +119,9 @@ class _Pages:
     def run(self, request: Request) -> Response:
         """Show one run or sweep."""
         path = self._record(request)
-        if is_sweep(path):
-            return HTMLResponse(sweep_page(read_results(path)))
         report = collect(path)
+        if is_sweep(path):
+            return HTMLResponse(sweep_page(read_results(path), report, home="/"))
         links = {
             row.id: f"/runs/{quote(path.name)}/log/{quote(row.id)}"
             for row in report.stages
