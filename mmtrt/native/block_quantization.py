@@ -13,8 +13,11 @@ from typing import Any
 from mmtrt.native.casting import to_float32
 from mmtrt.native.safetensors_file import StoredTensor
 
-BITS = {"int8_wo": 8, "int4_wo": 4}
-"""Bits of a weight by the format's name."""
+BITS = {"int8_wo": 8, "int4_wo": 4, "int4_awq": 4}
+"""Bits of a weight by the name of a format with blocks."""
+
+DEFAULT_BLOCK_SIZE = {"int8_wo": 128, "int4_wo": 64, "int4_awq": 128}
+"""By the format's name; ``mmtrt.backends.native_quant`` says why."""
 
 BLOCK_SIZES = (16, 32, 64, 128, 256)
 """Block sizes of MatMulNBits. Source: onnxruntime 1.32, docs/ContribOperators.md."""
@@ -64,16 +67,40 @@ class BlockQuantizer:
         )
         return DefaultWeightOnlyQuantizer(config)
 
-    def pack(self, tensor: StoredTensor) -> tuple[Any, Any]:
-        """Return packed integers and scales of a linear weight ``[N, K]``; see ``PackedShape``."""
+    def pack(self, weight: Any) -> tuple[Any, Any]:
+        """Return packed integers and scales of a linear weight, float32 ``[N, K]``."""
         import numpy as np
 
-        weight: Any = np.empty(tensor.shape, dtype=np.float32)
-        flat, end = weight.reshape(-1), 0
-        for chunk in tensor.chunks():
-            piece = to_float32(chunk, tensor.dtype)
-            flat[end : end + len(piece)] = piece
-            end += len(piece)
         # The kernel wants the operand of x @ W: [K, N].
         packed, scale, _ = self._kernel.qbits_block_quant(np.ascontiguousarray(weight.T))
         return packed, scale
+
+    def unpack(self, packed: Any, scale: Any, *, inputs: int) -> Any:
+        """Return the weight that the integers stand for, float32 ``[N, K]``.
+
+        Source: MatMulNBits, onnxruntime 1.32, docs/ContribOperators.md: the lower half of a byte
+        comes first, the zero point is the middle of the range.
+        """
+        import numpy as np
+
+        blocks: Any = np.empty((*packed.shape[:2], self._block_size), dtype=np.float32)
+        if self._bits == 4:
+            blocks[..., 0::2], blocks[..., 1::2] = packed & 15, packed >> 4
+        else:
+            blocks[...] = packed
+        blocks -= 1 << (self._bits - 1)
+        blocks *= scale.reshape(*packed.shape[:2], 1)
+        return blocks.reshape(len(blocks), -1)[:, :inputs]
+
+
+def read_weight(tensor: StoredTensor) -> Any:
+    """Return a stored weight as float32 ``[N, K]``."""
+    import numpy as np
+
+    weight: Any = np.empty(tensor.shape, dtype=np.float32)
+    flat, end = weight.reshape(-1), 0
+    for chunk in tensor.chunks():
+        piece = to_float32(chunk, tensor.dtype)
+        flat[end : end + len(piece)] = piece
+        end += len(piece)
+    return weight

@@ -1,9 +1,10 @@
-"""Flag a calibration set that ``quantize.py`` cannot read, or that the model cannot use.
+"""Flag a calibration set that the tool cannot read, or that the model cannot use.
 
 ## What it checks
 ``quant.calib_dataset`` (or the recipe's): a set that the tool knows, or a directory by its whole
 path; one with pictures where the recipe says ``calibrates_on: pictures``, and only there. And
-``quant.calib_size`` beyond what int4_awq uses.
+``quant.calib_size`` beyond what int4_awq uses. mmtrt's own engines take a directory or an asset
+with ``labels.json``, ``.jsonl`` or ``.txt`` files.
 
 ## Why it matters
 The tool looks at the set after it has loaded the model. A relative path never leads anywhere:
@@ -25,6 +26,12 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from mmtrt.backends.native_quant import (
+    CALIBRATED,
+    CALIBRATION_SET,
+    SAMPLES,
+    calibration_dir,
+)
 from mmtrt.plan.graph import Plan
 from mmtrt.rules.base import Finding, Severity
 from mmtrt.rules.tool_flags import is_trtllm
@@ -41,6 +48,8 @@ def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error for a set that cannot be read or used, a warning for samples left out."""
     for node in plan.active():
         stage = node.stage
+        if isinstance(stage, Quantize) and plan.choice.backend.name == "native":
+            yield from _own_set(plan, stage)
         if not isinstance(stage, Quantize) or not is_trtllm(plan) or stage.format in UNCALIBRATED:
             continue
         yield from _set(plan, stage.calib_dataset or DEFAULT)
@@ -53,6 +62,17 @@ def check(plan: Plan) -> Iterator[Finding]:
                 f"{AWQ_SAMPLES}",
                 "warning",
             )
+
+
+def _own_set(plan: Plan, stage: Quantize) -> Iterator[Finding]:
+    """Look at a directory of samples; one that is not there is refused while planning."""
+    if stage.format not in CALIBRATED:
+        return
+    place = calibration_dir(plan.recipe, stage)
+    if not place.is_dir() or not any(next(place.glob(name), None) for name in SAMPLES):
+        why = f"native engines calibrate on a directory with {', '.join(SAMPLES)}"
+        message = f"{stage.calib_dataset} holds no calibration samples"
+        yield _finding(plan, "calib_dataset", message, why, CALIBRATION_SET)
 
 
 def _set(plan: Plan, name: str) -> Iterator[Finding]:

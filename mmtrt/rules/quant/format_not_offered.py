@@ -1,17 +1,18 @@
 """Flag a number format that the recipe, or the backend, does not have.
 
 ## What it checks
-``quant`` against the recipe's ``quants``, the checkpoints that each is for, and what the chosen
-backend can write.
+``quant`` against the recipe's ``quants``, the checkpoints and backends that each is for, and what
+the chosen backend can write.
 
 ## Why it matters
-Each family supports some formats only; the tools find out after loading the weights.
+Each family supports some formats only; the tools find out after loading the weights. mmtrt's own
+engines run on any CPU, and none computes in float8.
 
 ## Example
-    mmtrt check recipe=llava backend=native quant=int4_awq
+    mmtrt check recipe=qwen2_vl variant=tiny quant=fp8
 
 ## Use instead
-    mmtrt check recipe=llava backend=native quant=int8_wo
+    mmtrt check recipe=qwen2_vl variant=tiny quant=int8_sq
 
 ## Source
 TensorRT-LLM 1.2 multimodal README, section of each model; ``mmtrt.backends``.
@@ -21,28 +22,56 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mmtrt.backends.native_quant import FORMATS
+from mmtrt.config.schema import QuantName
 from mmtrt.plan.graph import Plan
 from mmtrt.rules.base import Finding
+
+NEAREST: dict[QuantName, tuple[QuantName, ...]] = {
+    "fp8": ("int8_sq", "int8_wo"),
+    "int8_sq": ("int8_wo",),
+    "int8_wo": ("int8_sq",),
+    "int4_awq": ("int4_wo",),
+    "int4_wo": ("int4_awq",),
+}
+"""Formats of the same size, or nearly, the likest first."""
 
 
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error if nothing can make this format."""
     recipe, quant = plan.recipe, plan.recipe.settings.quant.name
     backend = plan.choice.backend
-    own = [
+    own, variant = recipe.file.quants, recipe.variant_name
+    offered = [
         name
-        for name, options in recipe.file.quants.items()
-        if not options.variants or recipe.variant_name in options.variants
+        for name, options in own.items()
+        if options.is_for(variant, backend.name) and name in backend.formats
     ]
-    offered = [name for name in own if name in backend.formats]
     if quant in offered:
         return
-    who = f"backend {backend.name}" if quant in own else f"{recipe.name} {recipe.variant_name}"
+    has_variant = quant in own and variant in (own[quant].variants or [variant])
+    who = f"backend {backend.name}" if has_variant else f"{recipe.name} {variant}"
+    why = f"offered with backend {backend.name}: {', '.join(offered)}"
+    others = [
+        name
+        for name in recipe.file.backends
+        if has_variant and name != backend.name and own[quant].is_for(variant, name)
+    ]
+    near = [name for name in NEAREST.get(quant, ()) if name in offered]
+    fix = f"quant={(near or offered[-1:] or ['none'])[0]}"
+    if has_variant and backend.name == "native" and quant in FORMATS:
+        # Another engine format of the same toolchain.
+        fix = "engine=onnxruntime"
+        why += f"; {fix} has it"
+        if recipe.settings.tp > 1:
+            fix, why = f"{fix} tp=1", f"{why}, for one rank"
+    elif others == ["trtllm"]:
+        why += f"; backend=trtllm has it{', on GPUs that compute in float8' * (quant == 'fp8')}"
     yield Finding(
         code="QNT101",
         severity="error",
         message=f"{who} has no quant={quant}",
         at=recipe.where(("quant",)),
-        why=f"offered with backend {backend.name}: {', '.join(offered)}",
-        fix=f"quant={offered[-1] if offered else 'none'}",
+        why=why,
+        fix=fix,
     )
