@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rtx test-all kill-test bench docs lint format type imports golden check clean
+.PHONY: help setup demo test test-rtx test-all matrix kill-test bench docs lint format type imports golden check clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -16,13 +16,13 @@ $(VENV)/.native: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.native
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[native,dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[native,eval,dev]'
 	@touch $@
 
 $(VENV)-rtx/.dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-rtx
 	$(VENV)-rtx/bin/python -m pip install -q -U pip
-	$(VENV)-rtx/bin/python -m pip install -q -c constraints.txt -e '.[native,dev,tensorrt-rtx]'
+	$(VENV)-rtx/bin/python -m pip install -q -c constraints.txt -e '.[native,eval,dev,tensorrt-rtx]'
 	@touch $@
 
 setup: $(VENV)/.dev ## make .venv with everything that tests and tools need
@@ -40,6 +40,11 @@ test-rtx: $(VENV)-rtx/.dev ## compile plans with TensorRT-RTX, in a venv of its 
 
 test-all: $(VENV)/.dev ## run the slow tests too
 	$(BIN)/python -m pytest -m 'not network and not gpu'
+
+matrix: $(VENV)/.dev $(VENV)-rtx/.dev ## build and run every family with every engine; write docs/what_runs_where.md
+	-$(BIN)/python -m pytest -p tests.matrix --matrix docs/what_runs_where.json -m cell tests -k 'not plans' --timeout 900
+	-$(VENV)-rtx/bin/python -m pytest -p tests.matrix --matrix docs/what_runs_where.json -m cell tests -k plans --timeout 900
+	$(BIN)/python -m tests.matrix_page
 
 kill-test: $(VENV)/.dev ## kill a cold run at 100 random moments; the store must survive each
 	MMTRT_KILLS=100 $(BIN)/python -m pytest -m '' tests/test_kill.py -s

@@ -75,9 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Imported late so that --help answers at once.
     import torch
     import transformers
-    from llava_tiny import card, checkpoint, draw, evaluate, pictures, train
-    from llava_tiny.questions import QUESTIONS, prompt
+    from llava_tiny import card, checkpoint, evaluate, pictures, train
+    from llava_tiny.questions import prompt
     from PIL import Image
+
+    from mmtrt.native import shapes
+    from mmtrt.native.shapes import QUESTIONS
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
@@ -89,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     log(f"{parameters} parameters, {len(processor.tokenizer)} tokens")
 
-    stream = draw.scenes(options.seed, "train")
+    stream = shapes.scenes(options.seed, "train")
     began = time.monotonic()
     train.train_tower(model, processor, stream, schedule, log)
     tower_s, began = time.monotonic() - began, time.monotonic()
@@ -103,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     processor.tokenizer.padding_side = "left"
 
     count = QUICK_HELD_OUT if options.quick else HELD_OUT
-    held_out = list(islice(draw.scenes(options.seed, "held-out"), count))
+    held_out = list(islice(shapes.scenes(options.seed, "held-out"), count))
     accuracies = {}
     for side_px in HELD_OUT_PX:
         accuracies[str(side_px)] = evaluate.accuracy(model, processor, held_out, side_px)
@@ -112,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         schedule.tower_steps * schedule.tower_batch + schedule.joint_steps * schedule.joint_batch
     )
     unseen = set(held_out)
-    seen = sum(scene in unseen for scene in islice(draw.scenes(options.seed, "train"), drawn))
+    seen = sum(scene in unseen for scene in islice(shapes.scenes(options.seed, "train"), drawn))
 
     weights = options.out / "model.safetensors"
     vision, text = model.config.vision_config, model.config.text_config
@@ -122,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "parameters": parameters,
         "weights_bytes": weights.stat().st_size,
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "first_pictures_sha256": draw.digest(
+        "first_pictures_sha256": shapes.digest(
             options.seed, "train", DIGEST_PICTURES, checkpoint.IMAGE_PX
         ),
         "training_pictures": drawn,

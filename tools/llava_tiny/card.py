@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llava_tiny.draw import BACKGROUNDS, COLOURS, SHAPES, SIDES
-from llava_tiny.questions import QUESTIONS
+from mmtrt.native.shapes import BACKGROUNDS, COLOURS, QUESTIONS, SHAPES, SIDES
 
 CHANCE = {
     "colour": 1 / len(COLOURS),

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
-from llava_tiny.draw import Scene, draw
-from llava_tiny.questions import QUESTIONS, answer, prompt
+from llava_tiny.questions import prompt
+from mmtrt.native.shapes import QUESTIONS, Scene, answer, draw
 
 
 def ask(

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from llava_tiny.draw import Scene, draw, place
-from llava_tiny.questions import QUESTIONS, answer
+from mmtrt.native.shapes import QUESTIONS, Scene, answer, draw, place
 
 # Chosen before any training, so that every colour comes twice, every shape three times, every
 # background four times and every side six times: colour, shape, side, background.

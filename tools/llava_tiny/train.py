@@ -15,8 +15,17 @@ from torch import nn
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from llava_tiny.checkpoint import IMAGE_PX, IMAGE_TOKENS
-from llava_tiny.draw import BACKGROUNDS, COLOURS, SHAPES, SIDES, Scene, draw
-from llava_tiny.questions import QUESTIONS, answer, prompt
+from llava_tiny.questions import prompt
+from mmtrt.native.shapes import (
+    BACKGROUNDS,
+    COLOURS,
+    QUESTIONS,
+    SHAPES,
+    SIDES,
+    Scene,
+    answer,
+    draw,
+)
 
 IGNORED = -100
 """Label that torch's cross entropy leaves out."""

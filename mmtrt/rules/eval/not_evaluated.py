@@ -1,8 +1,9 @@
-"""Flag an evaluation that ``eval.py`` cannot make.
+"""Flag an evaluation that cannot be made.
 
 ## What it checks
-``eval.task`` for a family that ``eval.py`` does not know, and ``eval.test_hf`` for one of which it
-cannot ask the original model.
+``eval.task`` for a recipe without ``eval`` stage; with TensorRT-LLM also for a family that
+``eval.py`` does not know, and ``eval.test_hf`` for one of which it cannot ask the original model.
+Native engines of every family can be evaluated, and their original model asked.
 
 ## Why it matters
 A recipe without ``eval`` stage would answer and end well, and the threshold would never be looked
@@ -29,16 +30,19 @@ from mmtrt.rules.base import Finding
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error if what was asked for cannot be evaluated."""
     recipe, asked = plan.recipe, plan.recipe.evaluation
-    able = recipe.file.runner.evaluates
     if asked.task is None:
         return
+    is_native = plan.choice.backend.name == "native"
+    able = ["trtllm", "hf"] if is_native else recipe.file.runner.evaluates
     if "trtllm" not in able or all(node.kind != "eval" for node in plan.nodes):
         yield Finding(
             code="EVL102",
             severity="error",
             message=f"{recipe.name} cannot be evaluated",
             at=recipe.where(("eval", "task")),
-            why="eval.py does not know its model type: nothing would be measured",
+            why="it has no stage that would measure anything"
+            if is_native
+            else "eval.py does not know its model type: nothing would be measured",
             fix="eval.task=null",
         )
     elif asked.test_hf and "hf" not in able:

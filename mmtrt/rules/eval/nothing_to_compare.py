@@ -5,7 +5,7 @@
 ``eval.test_trtllm`` or without ``eval.task``.
 
 ## Why it matters
-``eval.py`` compares the engines alone with the threshold. Otherwise the command ends well, as if
+The engines alone are compared with the threshold. Otherwise the command ends well, as if
 the gate had been passed.
 
 ## Example
@@ -33,7 +33,8 @@ def check(plan: Plan) -> Iterator[Finding]:
     if asked.task is None:
         # A recipe may have one of its own; only the user's was meant for this command.
         if recipe.settings.eval.accuracy_threshold is not None:
-            able = "trtllm" in recipe.file.runner.evaluates
+            is_native = plan.choice.backend.name == "native"
+            able = is_native or "trtllm" in recipe.file.runner.evaluates
             yield Finding(
                 code="EVL103",
                 severity="warning",

@@ -29,7 +29,10 @@ from mmtrt.stages import Download
 
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error for a local model that states another type."""
-    wanted = plan.recipe.file.hf_model_type
+    file = plan.recipe.file
+    wanted = plan.recipe.hf_model_type
+    if plan.choice.backend.name == "native":
+        wanted = plan.recipe.variant.hf_model_type or file.native_model_type or wanted
     for node in plan.active():
         stage = node.stage
         if not isinstance(stage, Download) or stage.local_dir is None:
@@ -44,8 +47,23 @@ def check(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             code="MDL102",
             severity="error",
-            message=f"the model is of type {found}, recipe {plan.recipe.name} builds {wanted}",
+            message=f"the model is of type {found}, {_whose(plan)} builds {wanted}",
             at=plan.recipe.where(("model", "path")),
             why="the vision build would fail after download and conversion",
-            fix="mmtrt ls   # shows the recipe for each model type",
+            fix=_fix(plan, found),
         )
+
+
+def _whose(plan: Plan) -> str:
+    """Name the variant where the type is its own."""
+    recipe = plan.recipe
+    own = recipe.variant.hf_model_type is not None
+    return f"variant {recipe.variant_name}" if own else f"recipe {recipe.name}"
+
+
+def _fix(plan: Plan, found: object) -> str:
+    """Name another variant that builds such models, where the recipe has one."""
+    file = plan.recipe.file
+    types = {n: v.hf_model_type or file.hf_model_type for n, v in file.variants.items()}
+    near = next((name for name, type_ in types.items() if type_ == found), None)
+    return f"variant={near}" if near else "mmtrt ls   # shows the recipe for each model type"

@@ -1,6 +1,6 @@
-"""Owns the synthetic pictures: what a scene is, how scenes are drawn at random, and the pixels.
+"""The pictures that the tiny LLaVA knows: scenes at random, their pixels, questions and answers.
 
-Knows nothing of questions or models. Only `random.Random.random` (its sequence for a seed is kept
+Knows nothing of models. Only `random.Random.random` (its sequence for a seed is kept
 between Python versions) and exactly rounded arithmetic are used, so a seed gives the same pixels
 everywhere.
 """
@@ -147,3 +147,34 @@ def digest(seed: int, stream: str, count: int, side_px: int) -> str:
         sha.update(scene.name.encode())
         sha.update(draw(scene, side_px).tobytes())
     return sha.hexdigest()
+
+
+QUESTIONS: dict[str, str] = {
+    "colour": "What colour is the shape?",
+    "shape": "What shape is it?",
+    "background": "What colour is the background?",
+    "side": "Is the shape on the left or on the right?",
+    "describe": "Describe the picture.",
+}
+"""Question kind to its exact wording; the model has seen no other."""
+
+
+def answer(kind: str, scene: Scene) -> str:
+    """Answer one kind of question about a scene."""
+    if kind == "colour":
+        return scene.colour
+    if kind == "shape":
+        return scene.shape
+    if kind == "background":
+        return scene.background
+    if kind == "side":
+        return scene.side
+    if kind == "describe":
+        return describe(scene.colour, scene.shape, scene.side, scene.background)
+    raise ValueError(f"no such kind of question: {kind!r}")
+
+
+def describe(colour: str, shape: str, side: str, background: str) -> str:
+    """Describe a picture in a sentence."""
+    article = "an" if colour[0] in "aeiou" else "a"
+    return f"{article} {colour} {shape} on the {side} of a {background} background"
