@@ -1,9 +1,17 @@
-"""The contract of every family: engines built from its tiny model answer as transformers does."""
+"""The one contract of every family and engine format: engines answer as transformers does.
+
+By default each family's graphs run as PyTorch modules (``eager``), which leaves only the exporter
+and its runtime out. ``make test-all`` and ``make matrix`` build the real engines.
+"""
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -11,21 +19,47 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.native.conftest import finish, start_stage
-from tests.native.families import CASES, NEW_TOKENS, Built
+from mmtrt.backends.native import Native
+from tests.native.conftest import ROOT, finish, start_stage
+from tests.native.eager import eager_engines
+from tests.native.families import CASES, MAX_BATCH, NEW_TOKENS, Built
 from tests.native.test_determinism import files_of
 from tests.native.tiny_llava import make_image
 
 TOLERANCE = 1e-4
+REAL = ("onnxruntime", "aot_inductor")
+SM = 89
 
 
-@pytest.fixture(scope="module", params=CASES)
+def ids(param: Any) -> str:
+    return "-".join(param)
+
+
+def made_for(*engines: str) -> Any:
+    """Parametrize ``built``: every family in some engine formats; real ones take their time."""
+    params = [
+        pytest.param((name, engine), marks=pytest.mark.slow if engine in REAL else ())
+        for name in CASES
+        for engine in engines
+    ]
+    return pytest.mark.parametrize("built", params, indirect=True, ids=ids)
+
+
+@pytest.fixture(scope="module")
 def built(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
     """Build a family once; pytest runs all of its tests before the next family's."""
     pytest.importorskip("transformers")
-    yield Built(CASES[request.param], tmp_path_factory.mktemp(request.param))
+    name, engine = request.param
+    with eager_engines() if engine == "eager" else nullcontext():
+        yield Built(CASES[name], tmp_path_factory.mktemp(name), engine)
+
+
+every = made_for("eager", *REAL)
+"""Of tests that look at what engines do."""
+once = made_for("eager")
+"""Of tests that look at the family alone."""
 
 
 def assert_equal(built: Built, texts: Sequence[str], pictures: Sequence[Sequence[str]]) -> None:
@@ -44,34 +78,44 @@ def assert_equal(built: Built, texts: Sequence[str], pictures: Sequence[Sequence
     built.worst = max(getattr(built, "worst", 0.0), worst)
 
 
-@pytest.mark.parametrize("batch", [1, 2, 3])
+@every
+@pytest.mark.cell("exact")
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 2, MAX_BATCH])
 def test_answers_equal_transformers(built: Built, batch: int) -> None:
     """Prompts and pictures of different sizes; padding must change nothing."""
     pictures = [[path] for path in built.pictures[:batch]]
     assert_equal(built, built.case.texts[:batch], pictures)
 
 
+@every
+@pytest.mark.cell("exact")
 def test_two_pictures_in_one_request(built: Built) -> None:
     if not built.case.several:
         pytest.skip("this family takes one picture")
     assert_equal(built, built.case.texts[:2], [built.pictures[:2], built.pictures[1:]])
 
 
+@every
+@pytest.mark.cell("exact")
 def test_texts_alone(built: Built) -> None:
     if not built.case.text_only:
         pytest.skip("this family needs a picture")
     assert_equal(built, built.case.texts[:2], [[], []])
 
 
-@pytest.mark.parametrize("images", [1, 2])
-def test_the_planners_sizes_are_what_is_inserted(built: Built, images: int, tmp_path: Path) -> None:
-    """Rows, share of the vision engine and states, for every picture size of the case."""
+@once
+@pytest.mark.parametrize("most", [2, pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("images", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_the_planners_sizes_are_what_is_inserted(
+    built: Built, images: int, most: int | None, tmp_path: Path
+) -> None:
+    """Rows, share of the vision engine and states, for the picture sizes of the case."""
     from mmtrt.api import load_recipe
 
     case = built.case
     if images > 1 and not case.several:
         pytest.skip("this family takes one picture")
-    for number, (width, height) in enumerate(case.seen):
+    for number, (width, height) in enumerate(case.seen[:most]):
         size = f"workload.image_size=[{height},{width}]"
         several = f"workload.images_per_request={images}"
         sizing = load_recipe(
@@ -87,28 +131,141 @@ def test_the_planners_sizes_are_what_is_inserted(built: Built, images: int, tmp_
             assert prepared.encoder_len == sizing.encoder_tokens_per_request
 
 
-@pytest.mark.parametrize("limit", ["vision", "max_batch_size", "rows", "max_seq_len"])
-def test_every_limit_is_enforced(built: Built, limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@every
+@pytest.mark.cell("run")
+def test_every_limit_holds_as_stated_and_refuses_one_more(
+    built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request fits limits that are just what it needs; each is then lowered by one."""
     from mmtrt.native.errors import NativeError
+    from mmtrt.native.limits import START_TOKENS
 
-    engines, pictures = built.session.engines, [[path] for path in built.pictures[:2]]
-    code = {"vision": "RUN202", "max_batch_size": "RUN201", "max_seq_len": "RUN204"}.get(limit)
-    if limit == "vision":
-        monkeypatch.setattr(engines, "vision_max_batch_size", 0)
-    elif limit == "rows":
-        across = "max_multimodal_len" not in (engines.encoder or engines.llm).limits
-        name, code = (
-            ("max_encoder_input_len", "RUN207") if across else ("max_multimodal_len", "RUN206")
-        )
-        monkeypatch.setattr(engines, "limits", replace(engines.limits, **{name: 3}))
-    else:
-        least = {"max_batch_size": 1, "max_seq_len": NEW_TOKENS}[limit]
-        monkeypatch.setattr(engines, "limits", replace(engines.limits, **{limit: least}))
-    with pytest.raises(NativeError) as caught:
-        built.answer(built.case.texts[:2], pictures)
-    assert code in {error.code for error in (caught.value, *caught.value.also)}
+    session, engines = built.session, built.session.engines
+    pictures, texts = [[path] for path in built.pictures[:2]], built.case.texts[:2]
+    prepared = session.prepare(session.prompts(texts, images=1), pictures)
+    apart = engines.llm.component == "decoder"
+    size = engines.size_of(
+        prepared.prompts,
+        new_tokens=2,
+        images=prepared.vision_items,
+        encoder_len=prepared.encoder_len,
+        start_len=START_TOKENS if apart else None,
+    )
+    stated, length = engines.limits.to_json(), size.input_len
+    needs = {"max_batch_size": ("RUN201", 2), "vision": ("RUN202", size.images)}
+    if not apart or engines.encoder is not None:
+        needs["max_input_len"] = ("RUN203", length)
+        needs["max_num_tokens"] = ("RUN205", 2 * length)
+    if size.visual_features:
+        needs["max_multimodal_len"] = ("RUN206", 2 * size.visual_features)
+    if size.encoder_len and stated.get("max_encoder_input_len"):
+        needs["max_encoder_input_len"] = ("RUN207", size.encoder_len)
+
+    def ask(**limits: int) -> None:
+        least = {name: limit for name, limit in limits.items() if name != "vision"}
+        monkeypatch.setattr(engines, "limits", replace(engines.limits, **least))
+        monkeypatch.setattr(engines, "vision_max_batch_size", limits["vision"])
+        session.answer(texts, pictures, max_new_tokens=2)
+
+    fitting = {name: limit for name, (_, limit) in needs.items()}
+    ask(**fitting)
+    for name, (code, limit) in needs.items():
+        with pytest.raises(NativeError) as caught:
+            ask(**{**fitting, name: limit - 1})
+        assert code in {error.code for error in (caught.value, *caught.value.also)}, name
+        assert str(limit) in caught.value.render()
+    longest = 1 if apart else length
+    with pytest.raises(NativeError, match="RUN204"):
+        session.answer(texts, pictures, max_new_tokens=stated["max_seq_len"] - longest + 1)
 
 
+@every
+@pytest.mark.cell("build")
+def test_engine_directories_say_what_is_in_them(built: Built) -> None:
+    """Names, sides and limits by which any runtime can call the engines."""
+    places = {"vision": built.engines / "vision", "llm": built.engines / "llm"}
+    for part in ("encoder", "decoder"):
+        if (built.engines / "llm" / part).is_dir():
+            places.pop("llm", None)
+            places[part] = built.engines / "llm" / part
+    assert {path.name for path in (built.engines / "llm").iterdir()} or "llm" in places
+    for name, place in places.items():
+        document = json.loads((place / "config.json").read_text())
+        config, limits = document, document["limits"]
+        assert config["schema"] == 1 and config["component"] == name
+        assert all((place / file).is_file() for file in config["files"])
+        assert not [text for text in _texts(document) if text.startswith("/")]
+        if name == "vision":
+            assert limits == {"max_batch_size": MAX_BATCH * built.case.tiles}
+        else:
+            assert limits["max_batch_size"] == MAX_BATCH
+        if config["engine"] == "aot_inductor":
+            continue  # its packages take what aot.json says
+        inputs = {spec["name"]: spec for spec in config["inputs"]}
+        outputs = [spec["name"] for spec in config["outputs"]]
+        if name == "vision":
+            assert "features" in outputs
+            continue
+        assert inputs["ids"]["shape"] == ["batch", "tokens"]
+        if name == "encoder":
+            assert outputs == ["states"]
+            continue
+        caches = [each for each in inputs if each.startswith(("keys_", "values_"))]
+        assert caches and outputs == ["logits", *(f"{each}_out" for each in caches)]
+        for each in caches:
+            assert inputs[each]["shape"][::2] == ["batch", limits["max_seq_len"]]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+    elif isinstance(value, str):
+        yield value
+
+
+@every
+@pytest.mark.cell("run")
+def test_the_run_stage_writes_the_result(built: Built, tmp_path: Path) -> None:
+    from mmtrt.native import run
+
+    texts, pictures = built.case.texts[:2], built.pictures[:2]
+    flags: list[object] = ["--engine-dir", built.engines, "--model-dir", built.model_dir]
+    flags += ["--output-dir", tmp_path, "--max-new-tokens", NEW_TOKENS]
+    built.stage(run, *flags, "--input-text", *texts, "--image-path", *pictures)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result.keys() == {"schema", "requests", "timings"} and result["schema"] == 1
+    assert {"vision_ms", "prefill_ms", "decode_ms_per_token"} <= result["timings"].keys()
+    answers = built.answer(texts, [[path] for path in pictures]).answers
+    for request, text, path, answer in zip(result["requests"], texts, pictures, answers):
+        assert request["prompt"] == text and request["images"] == [Path(path).name]
+        assert (request["text"], request["token_ids"]) == (answer.text, answer.token_ids)
+
+
+@every
+@pytest.mark.cell("eval")
+def test_an_evaluation_finds_what_transformers_finds(built: Built, tmp_path: Path) -> None:
+    """Padded batches here, single requests there: every token must be the same."""
+    pytest.importorskip("pyarrow")
+    from mmtrt.native import evaluate
+    from mmtrt.native.make_questions import make_questions
+
+    count = 4 if built.engine == "eager" else 10
+    make_questions("lmms-lab/MME", tmp_path / "data", count=count, seed=0)
+    flags: list[object] = ["--engine-dir", built.engines, "--model-dir", built.model_dir]
+    flags += ["--dataset-dir", tmp_path / "data", "--output-dir", tmp_path, "--test-hf"]
+    flags += ["--task", "lmms-lab/MME", "--max-ite", count]
+    flags += ["--batch-size", 1 if built.case.padding_shows else 2]
+    built.stage(evaluate, *flags, "--max-new-tokens", 6)
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["samples"] == scores["same_answers"] == count
+    assert scores["accuracy"] == scores["baseline"]
+    assert scores["accuracy"] == (100 if built.case.asset else 0)
+
+
+@once
 def test_the_recipes_facts_are_the_models(built: Built) -> None:
     """What the YAML states of the tiny variant equals what was made."""
     from mmtrt.api import load_recipe
@@ -117,9 +274,12 @@ def test_the_recipes_facts_are_the_models(built: Built) -> None:
     case = built.case
     recipe = load_recipe(case.recipe or case.model, [f"variant={case.variant}"])
     facts = recipe.variant.facts
-    assert recipe.variant.generate.model in (None, case.model)
+    if case.asset is None:
+        assert recipe.variant.generate.model in (None, case.model)
     tensors = read_header(built.model_dir / "model.safetensors").values()
-    assert facts.parameters == sum(prod(tensor.shape) for tensor in tensors)
+    count = sum(prod(tensor.shape) for tensor in tensors)
+    # What ships is counted from its own file.
+    assert facts.parameters in ([count] if case.asset is None else [None, count])
     text = built.hf.config.get_text_config(decoder=True)
     names = {
         "hidden_size": ("hidden_size",),
@@ -144,35 +304,68 @@ def test_the_recipes_facts_are_the_models(built: Built) -> None:
         assert list(both) == (list(found) if isinstance(found, (list, tuple)) else [found] * 2)
 
 
+@once
 def test_a_model_made_twice_is_the_same(built: Built, tmp_path: Path) -> None:
+    if built.case.asset is not None:
+        pytest.skip("this model ships")
     from mmtrt.native.make_tiny import make_tiny
 
     make_tiny(built.case.model, tmp_path / "again", 0)
     assert files_of(tmp_path / "again") == files_of(built.model_dir)
 
 
-@pytest.mark.parametrize("built", ["llava_next"], indirect=True)
-def test_a_packed_language_model_is_close(built: Built, tmp_path: Path) -> None:
-    """Number formats are the families' own business only in which modules they name."""
-    from mmtrt.native.build_llm import build_llm
+@made_for("onnxruntime")
+@pytest.mark.cell("{format_}")
+@pytest.mark.parametrize("format_", [name for name in Native.formats if name != "none"])
+def test_a_quantized_language_model_is_close(built: Built, format_: str, tmp_path: Path) -> None:
+    """Rounding changes logits, and not by much."""
+    from mmtrt.native import quantize
     from mmtrt.native.multimodal_session import MultimodalSession
-    from mmtrt.native.quantize import quantize
 
-    quantize(built.checkpoint, tmp_path / "c", format_="int4_wo", block_size=32)
-    limits = built.session.engines.limits
-    build_llm(tmp_path / "c/llm", tmp_path / "e/llm", engine="onnxruntime", limits=limits)
+    flags: list[object] = ["--checkpoint-dir", built.checkpoint, "--output-dir", tmp_path / "c"]
+    flags += ["--format", format_]
+    if format_ in quantize.CALIBRATED:
+        pictures = ROOT / "recipes/assets/pictures"
+        flags += ["--model-dir", built.model_dir, "--calib-dataset", pictures, "--calib-size", 8]
+    built.stage(quantize, *flags)
+    for part in sorted(path.name for path in (tmp_path / "c").iterdir() if path.name != "vision"):
+        place = "llm" if part == "llm" else f"llm/{part}"
+        built.build_llm(tmp_path / "c" / part, tmp_path / "e" / place)
     (tmp_path / "e/vision").symlink_to(built.engines / "vision")
     packed = MultimodalSession(tmp_path / "e", built.model_dir)
-    sessions = (built.session, packed)
     request = (built.case.texts[:1], [built.pictures[:1]])
     first, second = (
         session.answer(*request, max_new_tokens=1, keep_logits=True).generation.logits[0][0]
-        for session in sessions
+        for session in (built.session, packed)
     )
     cosine = first @ second / np.linalg.norm(first) / np.linalg.norm(second)
-    assert 0.9 < cosine < 0.9999
+    assert 0.9 < cosine < 0.9999999
 
 
+@made_for("onnxruntime")
+@pytest.mark.cell("build", engine="tensorrt_rtx")
+def test_its_graphs_compile_into_plans(built: Built, tmp_path: Path) -> None:
+    """Ahead of time, without a GPU; nothing here can open a plan."""
+    if find_spec("tensorrt_rtx") is None:
+        pytest.skip("tensorrt_rtx is not installed here; `make test-rtx` installs it")
+    from mmtrt.native.errors import NativeError
+    from mmtrt.native.tensorrt_lower import PlanTarget, lower
+
+    shutil.copytree(built.engines, tmp_path / "e")
+    for config in sorted((tmp_path / "e").rglob("config.json")):
+        before = json.loads(config.read_text())
+        try:
+            lower(config.parent, "tensorrt_rtx", PlanTarget(capabilities=(SM,)))
+        except NativeError as error:
+            pytest.skip(f"refused {error.code}: {error.message}")
+        after = json.loads(config.read_text())
+        assert after["files"] == ["model.plan"] and not [*config.parent.glob("*.onnx*")]
+        assert after["plan"]["compute_capabilities"] == [SM]
+        names = [spec["name"] for spec in after["plan"]["inputs"]]
+        assert names == [spec["name"] for spec in before["inputs"]]
+
+
+@pytest.mark.slow
 def test_another_process_makes_the_same_model(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     from mmtrt.native.make_tiny import make_tiny
@@ -187,5 +380,5 @@ def test_every_tiny_model_and_family_has_a_case() -> None:
     from mmtrt.native.families import FAMILIES
     from mmtrt.native.tiny import MODELS
 
-    assert set(CASES) == set(MODELS)
-    assert set(FAMILIES.values()) - {"llava"} == set(CASES) - {"blip2_t5"}
+    assert {name for name, case in CASES.items() if case.asset is None} == set(MODELS)
+    assert set(FAMILIES.values()) <= set(CASES)

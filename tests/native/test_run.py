@@ -211,4 +211,5 @@ def test_missing_package_is_told(tiny_model: Path, engines: Path, tmp_path: Path
         text=True,
     )
     assert done.returncode == 5
-    assert "error[ENV201]: the Python package tokenizers is not installed" in done.stderr
+    assert "error[ART212]" in done.stderr
+    assert "package is onnxruntime, here it is not installed" in done.stderr

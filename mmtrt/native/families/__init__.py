@@ -12,6 +12,7 @@ FAMILIES: Mapping[str, str] = {
     "llava": "llava",
     "llava_next": "llava_next",
     "qwen2_vl": "qwen2_vl",
+    "qwen2_5_vl": "qwen2_5_vl",
     "llava_onevision": "llava_onevision",
     "internvl": "internvl2",
     "gemma3": "gemma3",

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
+from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
 
 from mmtrt.native.families.hf_family import HfFamily, Parts
 from mmtrt.native.families.hf_frontend import HfFrontend
@@ -44,6 +45,7 @@ class TileEncoder(nn.Module):
 class AnyResolution(HfFamily):
     """Base of the families; the vision engine takes tiles, packing stays outside of it."""
 
+    plain_text: ClassVar[bool] = True
     parts: ClassVar[Parts] = {
         "vision": (
             "model.vision_tower.",
@@ -65,11 +67,15 @@ class AnyResolution(HfFamily):
 
 
 class TileFrontend(HfFrontend):
-    """Base of the frontends: a family says how many tiles a picture has and how they are packed."""
+    """Base of the frontends: a family says how its tiles are packed."""
 
     def tiles(self, size: Any, images: int) -> int:
         """Return the tiles of a picture of (height, width), one of so many of its request."""
-        raise NotImplementedError
+        return image_size_to_num_patches(
+            image_size=[int(side) for side in size],
+            grid_pinpoints=self.config.image_grid_pinpoints,
+            patch_size=self.config.vision_config.image_size,
+        )
 
     def pack(self, features: list[Any], sizes: Any, newline: Any) -> list[Any]:
         """Return the rows ``[rows, D]`` of each picture from its tiles ``[tiles, rows, D]``."""

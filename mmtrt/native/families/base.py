@@ -20,6 +20,7 @@ class Family(Protocol):
     counts them; D: width of the visual features; B, S, MAX, V, P, H as in ``llm_graph``):
 
     * ``vision``: the family's own pixel tensors -> ``features [N, rows, D]``, and more if needed
+    * ``audio``: the family's own tensors of one sound -> ``features [rows, D]``, and more if needed
     * ``llm``: ``ids, positions, start, kv_mask, table, keys, values``, and the family's extras ->
       ``logits [B, V]``, keys and values; ids from V on are rows of ``table``
     * ``encoder``: ``ids, kv_mask, table`` -> ``states [B, S, H]``

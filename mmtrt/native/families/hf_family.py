@@ -22,7 +22,9 @@ from mmtrt.native.hf_model import HfModel
 from mmtrt.native.hf_names import names_in_files
 from mmtrt.native.weights import load_weights
 
-_NO_LINEAR = re.compile(r"norm|embed|\bln_|relative_attention_bias")
+PLAIN_TEXT_TYPES = ("llama", "mistral", "qwen2")
+"""Language models that differ in sizes and biases only."""
+_NO_LINEAR = re.compile(r"norm|embed|\bln_|_ln\b|relative_attention_bias")
 
 
 Parts: TypeAlias = Mapping[ComponentName, tuple[str, ...]]
@@ -36,6 +38,9 @@ class HfFamily:
     model_class: ClassVar[str]
     """Name of the class in ``transformers``."""
     parts: ClassVar[Parts]
+    plain_text: ClassVar[bool] = False
+    """Whether the language model is one of ``PLAIN_TEXT_TYPES`` with plain positions, below
+    ``model.language_model.``: what engines with graphs of their own can take."""
     unused: ClassVar[tuple[str, ...]] = ()
     """Prefixes of tensors that generation does not need."""
 
@@ -178,13 +183,14 @@ class HfFamily:
         """See ``Family.graph``."""
         model = self.skeleton(component.hf_config)
         if component.quantization:
-            from mmtrt.native.matmul_nbits import replace_linears
+            from mmtrt.native.packed_linear import replace_linears
 
             replace_linears(model, component.quantization)
         prefixes = self.parts_of(model.config)[component.component]
         load_weights(model, checkpoint_dir, prefixes=prefixes)
         make = {
             "vision": lambda: self.vision_graph(model),
+            "audio": lambda: self.audio_graph(model),
             "llm": lambda: self.llm_graph(model, max_seq_len),
             "encoder": lambda: self.encoder_graph(model),
             "decoder": lambda: self.decoder_graph(model, max_seq_len),
@@ -197,14 +203,26 @@ class HfFamily:
         Raises:
             NativeError: MDL208.
         """
-        raise NativeError(
-            f"the engine that was asked for has no graph for {self.name}",
-            code="MDL208",
-            fix="use engine=onnxruntime",
-        )
+        from transformers import AutoModelForCausalLM
+        from transformers.initialization import no_init_weights
+
+        text = self.config(component.hf_config).get_text_config(decoder=True)
+        if not self.plain_text or text.model_type not in PLAIN_TEXT_TYPES:
+            raise NativeError(
+                f"engine=aot_inductor has no graph for {self.name} with a language model of type "
+                f"{text.model_type}",
+                code="MDL208",
+                fix="use engine=onnxruntime",
+            )
+        with no_init_weights():
+            return AutoModelForCausalLM.from_config(text, attn_implementation="eager").eval()
 
     def vision_graph(self, model: Any) -> Graph:
         """Return the vision encoder of a loaded model."""
+        raise NotImplementedError
+
+    def audio_graph(self, model: Any) -> Graph:
+        """Return the sound encoder of a loaded model, where it has one."""
         raise NotImplementedError
 
     def llm_graph(self, model: Any, max_seq_len: int) -> Graph:

@@ -60,19 +60,23 @@ class HfFrontend:
     def prepare(self, prompts: Sequence[str], pictures: Sequence[Sequence[Any]]) -> Prepared:
         """See ``Frontend.prepare``: each request goes through the processor alone, unpadded."""
         singles = [self.process(*pair) for pair in zip(prompts, pictures)]
+        return self.gathered(singles, [*map(len, pictures)])
+
+    def gathered(self, singles: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> Prepared:
+        """Return the batch of single requests that show so many pictures, or videos, each."""
         addressed: list[list[int]] = []
         row = 0
         for single in singles:
             addressed.append(self.address(single, row))
             row += sum(id_ >= self.llm.vocab_size for id_ in addressed[-1])
-        shown = [single for single, images in zip(singles, pictures) if images]
+        shown = [single for single, count in zip(singles, counts) if count]
         if not shown:
             return Prepared(prompts=addressed, notes={"singles": singles})
         pixels = self.pixels(shown)
         return Prepared(
             prompts=addressed,
             pixels=pixels,
-            vision_items=self.items(pixels, sum(map(len, pictures))),
+            vision_items=self.items(pixels, sum(counts)),
             notes={"singles": singles, "shown": shown},
         )
 
@@ -85,7 +89,11 @@ class HfFrontend:
     def address(self, single: Mapping[str, Any], first_row: int) -> list[int]:
         """Return the ids of one request with rows of the prompt table in their places."""
         ids = [int(id_) for id_ in single["input_ids"][0]]
-        return address_rows(ids, self.llm.special_tokens.image, first_row, self.llm.vocab_size)
+        return address_rows(ids, self.row_token(single), first_row, self.llm.vocab_size)
+
+    def row_token(self, single: Mapping[str, Any]) -> int | None:
+        """Return the token of one request that stands for a row of the prompt table."""
+        return self.llm.special_tokens.image
 
     def pixels(self, shown: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return the vision engine's inputs for the requests that show something."""

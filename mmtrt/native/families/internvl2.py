@@ -71,6 +71,7 @@ class InternVl2(HfFamily):
 
     name = "internvl"
     model_class = "InternVLForConditionalGeneration"
+    plain_text: ClassVar[bool] = True
     parts: ClassVar[Parts] = {
         "vision": ("model.vision_tower.", "model.multi_modal_projector."),
         "llm": ("model.language_model.", "lm_head."),

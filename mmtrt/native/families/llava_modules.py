@@ -73,7 +73,7 @@ def llm_graph(component: Component, checkpoint_dir: Path, max_seq_len: int) -> G
     """Return the language model with its weights."""
     model = language_model(component.hf_config)
     if component.quantization:
-        from mmtrt.native.matmul_nbits import replace_linears
+        from mmtrt.native.packed_linear import replace_linears
 
         replace_linears(model, component.quantization)
     load_weights(model, checkpoint_dir, tied_head=component.tie_word_embeddings)

@@ -9,10 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from transformers.models.llava_next.modeling_llava_next import (
-    LlavaNextModel,
-    image_size_to_num_patches,
-)
+from transformers.models.llava_next.modeling_llava_next import LlavaNextModel
 
 from mmtrt.native.engine_config import EngineConfig
 from mmtrt.native.families.any_resolution import AnyResolution, TileFrontend
@@ -25,14 +22,6 @@ class LlavaNextFrontend(TileFrontend):
     processor_class = "LlavaNextProcessor"
     # Source: llava-hf/llava-v1.6-mistral-7b-hf model card, "How to use the model".
     template = "[INST] {images}{text} [/INST]"
-
-    def tiles(self, size: Any, images: int) -> int:
-        """Return the tiles of a picture; the others of the request make no difference."""
-        return image_size_to_num_patches(
-            image_size=[int(side) for side in size],
-            grid_pinpoints=self.config.image_grid_pinpoints,
-            patch_size=self.config.vision_config.image_size,
-        )
 
     def pack(self, features: list[Any], sizes: Any, newline: Any) -> list[Any]:
         """Pack as transformers does; its method needs nothing of the model but the settings."""

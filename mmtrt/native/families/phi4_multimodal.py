@@ -1,11 +1,14 @@
-"""Phi-4-multimodal, pictures only: crops and an overview, packed with line ends and a separator.
+"""Phi-4-multimodal: crops and an overview, packed with line ends and a separator, and sounds.
+
+Without the adapters of the published model, which transformers keeps outside of it.
 
 Source: transformers 5.23, models/phi4_multimodal (modeling and processing).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,14 +21,30 @@ from mmtrt.native.engine_config import EngineConfig
 from mmtrt.native.errors import NativeError
 from mmtrt.native.families.hf_family import HfFamily, Parts
 from mmtrt.native.families.hf_frontend import HfFrontend
-from mmtrt.native.frontend import Frontend, Prepared, address_rows
+from mmtrt.native.frontend import (
+    Engines,
+    Frontend,
+    Prepared,
+    Start,
+    address_rows,
+    check_placeholders,
+)
 from mmtrt.native.graph import TRACED_BATCH, Graph
 from mmtrt.native.hf_model import read_config
 from mmtrt.native.llm_graph import CacheShape, PromptTableLlm, llm_graph
 from mmtrt.native.phi4_images import CROP_PX, MASK_SIDE, PATCH_PX, preprocess
+from mmtrt.native.phi4_sounds import (
+    check_hearing,
+    engine_inputs,
+    load_extractor,
+    sound_graph,
+    spectrogram,
+)
+from mmtrt.native.sound_file import Sound
 
 _EMBED = "model.embed_tokens_extend."
 _IMAGE = f"{_EMBED}image_embed."
+_AUDIO = f"{_EMBED}audio_embed."
 
 
 class CropEncoder(nn.Module):
@@ -73,6 +92,7 @@ class Phi4Frontend(HfFrontend):
 
     placeholder = "<|image|>"
     picture = "<|image|>"
+    sound = "<|audio|>"
     # Source: microsoft/Phi-4-multimodal-instruct model card, "Input Formats".
     template = "<|user|>{images}{text}<|end|><|assistant|>"
 
@@ -81,8 +101,50 @@ class Phi4Frontend(HfFrontend):
         """The tokenizer."""
         return _Tokenizer(self.model_dir)
 
-    def process(self, prompt: str, images: Sequence[Any]) -> dict[str, Any]:
-        """Return the arrays of one request, with the names that the model takes."""
+    @cached_property
+    def extractor(self) -> Any:
+        """What makes spectrograms, loaded when it is first needed."""
+        return load_extractor(self.model_dir)
+
+    @property
+    def sampling_rate(self) -> int:
+        """See ``TakesSounds.sampling_rate``."""
+        return int(self.extractor.sampling_rate)
+
+    def sound_prompt(self, text: str, images: int) -> str:
+        """See ``TakesSounds.sound_prompt``."""
+        if self.placeholder in text or self.sound in text:
+            prompt = text
+        else:
+            shown = self.picture * images + self.sound
+            prompt = self.template.format(images=shown, text=text)
+        check_placeholders(prompt, self.placeholder, images)
+        check_placeholders(prompt, self.sound, 1, "sound")
+        return prompt
+
+    def prepare_sounds(
+        self, prompts: Sequence[str], pictures: Sequence[Sequence[Any]], sounds: Sequence[Sound]
+    ) -> Prepared:
+        """See ``TakesSounds.prepare_sounds``."""
+        # The same file may stand for several requests: prepare and encode it once.
+        seen = {id(sound): spectrogram(self.extractor, sound) for sound in sounds}
+        heard = [seen[id(sound)] for sound in sounds]
+        singles = [self.process(*each) for each in zip(prompts, pictures, heard)]
+        prepared = self.gathered(singles, [*map(len, pictures)])
+        places = {key: place for place, key in enumerate(seen)}
+        return replace(
+            prepared,
+            sounds=[engine_inputs(made["audio_input_features"]) for made in seen.values()],
+            notes={**prepared.notes, "heard": [places[id(sound)] for sound in sounds]},
+        )
+
+    def process(
+        self, prompt: str, images: Sequence[Any], heard: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the arrays of one request, with the names that the model takes.
+
+        ``heard`` is the :func:`spectrogram` of its sound.
+        """
         shown: dict[str, Any] = {}
         if images:
             try:
@@ -94,13 +156,22 @@ class Phi4Frontend(HfFrontend):
         first, *others = prompt.split(self.placeholder)
         rows = shown.pop("num_img_tokens", ())
         text = first + "".join(token * int(n) + other for n, other in zip(rows, others))
+        if heard:
+            text = text.replace(self.sound, self._sound_token * int(heard["audio_embed_sizes"][0]))
         ids = np.array([tokenizer(text)["input_ids"]], dtype=np.int64)
-        return {"input_ids": ids, "attention_mask": np.ones_like(ids), **shown}
+        return {"input_ids": ids, "attention_mask": np.ones_like(ids), **shown, **(heard or {})}
 
     def address(self, single: Mapping[str, Any], first_row: int) -> list[int]:
-        """Return the ids with the rows of all pictures in the places of the image token."""
+        """Return the ids with rows in the places of two tokens: all of pictures, then a sound's."""
         ids = [int(id_) for id_ in single["input_ids"][0]]
-        return address_rows(ids, self.llm.special_tokens.image, first_row, self.llm.vocab_size)
+        image, vocab_size = self.llm.special_tokens.image, self.llm.vocab_size
+        addressed = address_rows(ids, image, first_row, vocab_size)
+        if "audio_embed_sizes" in single:
+            row = vocab_size + first_row + sum(id_ == image for id_ in ids)
+            for place, id_ in enumerate(ids):
+                if id_ == self._sound_id:
+                    addressed[place], row = row, row + 1
+        return addressed
 
     def pixels(self, shown: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return the crops of all pictures; masks tell which patches only pad."""
@@ -119,8 +190,35 @@ class Phi4Frontend(HfFrontend):
             "patch_mask": flat("image_attention_mask") > 0,
         }
 
+    def start(
+        self, prepared: Prepared, features: Mapping[str, Any] | None, engines: Engines
+    ) -> Start:
+        """See ``Frontend.start``."""
+        base = super().start(prepared, features, engines)
+        # Rows of a batch stand for one token; requests with both take no penalty of it.
+        is_heard_alone = prepared.sounds and not prepared.pixels
+        return replace(base, placeholder=self._sound_id) if is_heard_alone else base
+
     def table(self, prepared: Prepared, features: Mapping[str, Any]) -> Any:
-        """Return the rows of all pictures: crops line by line, a separator, the overview."""
+        """Return the rows of each request: those of all its pictures, then those of its sound."""
+        singles = prepared.notes["singles"]
+        pictures = iter(self._pictures(prepared, features) if prepared.pixels else ())
+        heard = prepared.notes.get("heard", [None] * len(singles))
+        rows = []
+        for single, place in zip(singles, heard):
+            is_shown = "image_sizes" in single
+            if is_shown:
+                rows += next(pictures)
+            if place is not None:
+                kind = "beside_pictures" if is_shown else "features"
+                rows.append(features["sounds"][place][kind][: int(single["audio_embed_sizes"][0])])
+        return np.concatenate(rows)
+
+    def _pictures(self, prepared: Prepared, features: Mapping[str, Any]) -> Iterator[list[Any]]:
+        """Yield the rows of each request's pictures: crops line by line, a separator, the overview.
+
+        Requests without a picture are left out.
+        """
         rows, end = features["features"], 0
         side = int(rows.shape[1] ** 0.5)
         line_end, separator = features["line_end"][None], features["separator"][None]
@@ -129,8 +227,8 @@ class Phi4Frontend(HfFrontend):
             ends = np.repeat(line_end[None], len(grid), axis=0)
             return np.concatenate([grid, ends], axis=1).reshape(-1, rows.shape[-1])
 
-        packed = []
         for single in prepared.notes["shown"]:
+            packed = []
             for size, masks in zip(single["image_sizes"], single["image_attention_mask"]):
                 high, wide = (int(each) // CROP_PX for each in size)
                 begin, end = end, end + 1 + high * wide
@@ -143,7 +241,15 @@ class Phi4Frontend(HfFrontend):
                 crops = tiled(rows[begin + 1 : end])[: kept[:, 0].sum(), : kept[0].sum()]
                 overview = rows[begin].reshape(side, side, -1)
                 packed += [lines(crops), separator, lines(overview)]
-        return np.concatenate(packed)
+            yield packed
+
+    @property
+    def _sound_id(self) -> int:
+        return int(self.config.audio_config.audio_token_id)
+
+    @property
+    def _sound_token(self) -> str:
+        return str(self.processor.tokenizer.convert_ids_to_tokens(self._sound_id))
 
 
 def _crops(size: Any) -> int:
@@ -158,9 +264,9 @@ class Phi4Multimodal(HfFamily):
     model_class = "Phi4MultimodalForCausalLM"
     parts: ClassVar[Parts] = {
         "vision": (_IMAGE,),
+        "audio": (_AUDIO,),
         "llm": ("model.embed_tokens.", "model.layers.", "model.norm.", "lm_head."),
     }
-    unused = (f"{_EMBED}audio_embed.",)
 
     def check_supported(self, config: Any) -> None:
         """Refuse crops of another size: transformers counts tokens with these numbers."""
@@ -171,6 +277,7 @@ class Phi4Multimodal(HfFamily):
                 code="MDL208",
                 why=f"the family counts on {CROP_PX} and {PATCH_PX}",
             )
+        check_hearing(config)
 
     def image_size(self, config: Any) -> tuple[int, int]:
         """Return the size of a crop."""
@@ -193,6 +300,10 @@ class Phi4Multimodal(HfFamily):
             input_names=["pixels", "patch_mask"],
             output_names=["features", "line_end", "separator"],
         )
+
+    def audio_graph(self, model: Any) -> Graph:
+        """Return the encoder of one sound."""
+        return sound_graph(model.model.embed_tokens_extend.audio_embed)
 
     def llm_graph(self, model: Any, max_seq_len: int) -> Graph:
         """Return the usual language model."""

@@ -9,6 +9,7 @@ from mmtrt.native.errors import NativeError
 MODELS: Mapping[str, str] = {
     "llava_next": "llava_next",
     "qwen2_vl": "qwen2_vl",
+    "qwen2_5_vl": "qwen2_5_vl",
     "llava_onevision": "llava_onevision",
     "internvl2": "internvl2",
     "gemma3": "gemma3",

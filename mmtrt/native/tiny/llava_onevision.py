@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmtrt.native.hf_processor import image_only
-from mmtrt.native.tiny.parts import TEXT, VISION, fast_tokenizer, randomise, save
+from mmtrt.native.tiny.parts import (
+    TEXT,
+    VISION,
+    fast_tokenizer,
+    randomise,
+    save,
+    save_video_settings,
+)
 
 TILE_PX = 24
 PATCH_PX = 8
@@ -42,3 +49,5 @@ def make(directory: Path, seed: int) -> None:
         vision_aspect_ratio=ratio,
     )
     save(directory, model, processor)
+    size = {"height": TILE_PX, "width": TILE_PX}
+    save_video_settings(directory, "LlavaOnevisionVideoProcessor", size=size)

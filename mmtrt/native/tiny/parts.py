@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmtrt.native.json_file import write_json
+
 VOCAB = 384
 """Entries of the tokenizer and rows of the embedding, placeholders included."""
 
@@ -123,3 +125,16 @@ def save(directory: Path, model: Any, processor: Any) -> None:
     """Write model and processor as a published directory has them."""
     model.save_pretrained(directory)
     processor.save_pretrained(directory)
+
+
+def save_video_settings(directory: Path, type_: str, **settings: Any) -> None:
+    """Write a video processor's file by hand: its class needs torchvision to be made.
+
+    Args:
+        directory: the model's.
+        type_: name of the class in transformers.
+        settings: those that differ from the class's own.
+    """
+    write_json(
+        directory / "video_preprocessor_config.json", {"video_processor_type": type_, **settings}
+    )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mmtrt.native.hf_processor import image_only
-from mmtrt.native.tiny.parts import TEXT, fast_tokenizer, randomise, save
+from mmtrt.native.tiny.parts import TEXT, fast_tokenizer, randomise, save, save_video_settings
 
 PATCH_PX = 8
 MERGE = 2
@@ -15,23 +16,46 @@ SPECIAL = (
     *("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"),
     *("<|im_start|>", "<|im_end|>"),
 )
+SETTINGS = {
+    "text_config": {
+        **TEXT,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 10000.0,
+            "mrope_section": [2, 1, 1],
+        },
+    },
+    "tie_word_embeddings": True,
+}
+"""What both generations share."""
+
+
+def special_ids() -> tuple[Any, dict[str, int]]:
+    """Return the tokenizer, and the ids with a meaning as the configurations name them."""
+    tokenizer = fast_tokenizer(SPECIAL)
+    names = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+    return tokenizer, dict(zip(names, tokenizer.convert_tokens_to_ids(list(SPECIAL[:4]))))
+
+
+def save_with_processor(directory: Path, model: Any, tokenizer: Any, processor: str) -> None:
+    """Write the model directory; videos have the settings of pictures, as published ones do."""
+    import transformers as tf
+
+    patches = {"patch_size": PATCH_PX, "merge_size": MERGE}
+    images = tf.Qwen2VLImageProcessorPil(**patches, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
+    save(directory, model, image_only(processor)(images, tokenizer))
+    size = {"shortest_edge": MIN_PIXELS, "longest_edge": MAX_PIXELS}
+    save_video_settings(directory, "Qwen2VLVideoProcessor", **patches, size=size)
 
 
 def make(directory: Path, seed: int) -> None:
     """Write the model directory."""
     import transformers as tf
 
-    tokenizer = fast_tokenizer(SPECIAL)
-    image, video, start, end = tokenizer.convert_tokens_to_ids(list(SPECIAL[:4]))
+    tokenizer, ids = special_ids()
     config = tf.Qwen2VLConfig(
-        text_config={
-            **TEXT,
-            "rope_parameters": {
-                "rope_type": "default",
-                "rope_theta": 10000.0,
-                "mrope_section": [2, 1, 1],
-            },
-        },
+        **SETTINGS,
+        **ids,
         vision_config={
             "depth": 2,
             "embed_dim": 32,
@@ -41,14 +65,6 @@ def make(directory: Path, seed: int) -> None:
             "patch_size": PATCH_PX,
             "spatial_merge_size": MERGE,
         },
-        image_token_id=image,
-        video_token_id=video,
-        vision_start_token_id=start,
-        vision_end_token_id=end,
-        tie_word_embeddings=True,
     )
     model = randomise(tf.Qwen2VLForConditionalGeneration(config), seed)
-    images = tf.Qwen2VLImageProcessorPil(
-        patch_size=PATCH_PX, merge_size=MERGE, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS
-    )
-    save(directory, model, image_only("Qwen2VLProcessor")(images, tokenizer))
+    save_with_processor(directory, model, tokenizer, "Qwen2VLProcessor")

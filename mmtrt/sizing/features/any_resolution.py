@@ -173,6 +173,7 @@ def _cost(overview: int, rows: int, columns: int, tiles: int, prefix: str = "") 
         tiles=tiles + 1,
         because=f"{prefix}{overview} overview + {rows} rows x ({columns} + 1 newline)",
         unit="image tile",
+        is_worst=bool(prefix),
     )
 
 

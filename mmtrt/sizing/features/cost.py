@@ -30,6 +30,8 @@ class ImageCost:
     """What one of ``tiles`` is."""
     tiles_per_slot: int = 1
     """Tiles that one unit of ``vision.max_batch_size`` admits."""
+    is_worst: bool = False
+    """Whether it is the dearest of several that the view leaves open."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from mmtrt.sizing.features.cost import ImageCost, MissingFact, Pair, View, Visio
 
 MAX_PATCH_ROWS = 5184
 """``--max_hw_dims`` of ``build_multimodal_engine.py``: patch rows for one ``--max_batch_size``."""
+FRAMES_PER_STEP = 2
+"""``temporal_patch_size``: frames of a video that become one row of patches."""
 LONGEST_ASPECT = 200
 """Qwen2-VL's processor refuses pictures longer than this many times their width."""
 
@@ -38,44 +40,53 @@ def fuyu(shape: VisionShape, view: View) -> ImageCost:
         tiles=1,
         because=f"{prefix}{rows} x {columns} patches; {rows} row ends in the prompt",
         marks=rows,
+        is_worst=bool(prefix),
     )
 
 
 def qwen2_vl(shape: VisionShape, view: View) -> ImageCost:
-    """Count a Qwen2-VL picture: squares of 2 x 2 patches of 14 pixels.
+    """Count a Qwen2-VL picture: squares of 2 x 2 patches of 14 pixels; or a video.
 
-    TensorRT-LLM's ``run.py`` resizes every picture to 504 x 504, the ``image_size`` of the facts;
-    Hugging Face keeps its aspect and bounds its pixels. The vision engine counts patch rows:
-    ``vision.max_batch_size x 5184`` of them.
+    TensorRT-LLM's ``run.py`` resizes every picture to 504 x 504, the ``image_size`` of the facts,
+    and takes no videos; Hugging Face keeps the aspect of a picture or a frame and bounds its
+    pixels. Two frames of a video are one step in time, an odd last one is repeated; ``image_size``
+    is then that of a frame. The vision engine counts patch rows: ``vision.max_batch_size x 5184``
+    of them.
 
     Source: TensorRT-LLM 1.2 ``load_test_data`` and ``multimodal_builder.py``; transformers
-    ``smart_resize``.
+    ``smart_resize`` and ``Qwen2VLVideoProcessor.get_num_of_video_patches``.
     """
     patch = needed(shape.patch_size, "qwen2_vl", "patch_size")
     merge = needed(shape.spatial_merge_size, "qwen2_vl", "spatial_merge_size")
     step = patch * merge
+    steps = 1 if view.frames is None else -(-view.frames // FRAMES_PER_STEP)
     if view.flavour == "trtllm":
+        steps = 1
         if shape.image_size is None:
             raise MissingFact("qwen2_vl", "image_size")
         height, width = shape.image_size
         because = f"run.py makes it {height} x {width}: ({height}/{step}) x ({width}/{step})"
         features = (height // step) * (width // step)
     else:
+        shown = "picture" if view.frames is None else "frame"
         least = needed(shape.min_pixels, "qwen2_vl", "min_pixels")
         most = needed(shape.max_pixels, "qwen2_vl", "max_pixels")
         if view.size is None:
             features = max(most // step**2, math.isqrt(LONGEST_ASPECT * most) // step)
-            because = f"worst picture: {most} pixels in squares of {step}"
+            because = f"worst {shown}: {most} pixels in squares of {step}"
         else:
             height, width = smart_size(view.size, step, least, most)
             features = (height // step) * (width // step)
             because = f"resized to {height} x {width}: ({height}/{step}) x ({width}/{step})"
+    if steps > 1:
+        because = f"{view.frames} frames in {steps} steps, {because}"
     return ImageCost(
-        features=features,
-        tiles=features * merge**2,
+        features=steps * features,
+        tiles=steps * features * merge**2,
         because=because,
         unit="patch row",
         tiles_per_slot=MAX_PATCH_ROWS,
+        is_worst=view.size is None and view.flavour == "hf",
     )
 
 

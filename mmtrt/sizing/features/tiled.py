@@ -35,6 +35,7 @@ def internvl2(shape: VisionShape, view: View) -> ImageCost:
         else f"1 tile of {tokens}",
         unit="image tile",
         tiles_per_slot=most,
+        is_worst=bool(prefix),
     )
 
 
@@ -61,6 +62,7 @@ def phi3_vision(shape: VisionShape, view: View) -> ImageCost:
         because=f"{prefix}({rows} x {columns} crops + overview) x {edge**2} + 1 separator + "
         f"{(rows + 1) * edge} newlines",
         unit="crop",
+        is_worst=bool(prefix),
     )
 
 
@@ -88,6 +90,7 @@ def phi4_multimodal(shape: VisionShape, view: View) -> ImageCost:
         because=f"{prefix}{rows} rows x ({columns} + 1 newline) + 1 separator"
         f" + {overview} overview",
         unit="crop",
+        is_worst=bool(prefix),
     )
 
 
