@@ -7,11 +7,15 @@ from the driver's library.
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from mmtrt.cpu import this_cpu
 
 CONTAINER_EXAMPLES = "/app/tensorrt_llm/examples"
 """Where NVIDIA's release containers keep TensorRT-LLM's example scripts."""
@@ -41,6 +45,12 @@ class HostInfo:
     gpus: tuple[Gpu, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     """Known distribution versions; others are looked up in the metadata when asked for."""
+    cpu: str = "unknown"
+    """Class of the processor; see :mod:`mmtrt.cpu`."""
+    torch_cuda: str | None = None
+    """CUDA version that the installed PyTorch is built for; ``None``: for none, or not there."""
+    cxx: str | None = None
+    """C++ compiler that PyTorch's inductor would call."""
     trtllm_examples: str | None = None
     """TensorRT-LLM's example scripts of this machine."""
     is_root: bool = False
@@ -78,6 +88,10 @@ def probe() -> HostInfo:
         cpus=_usable_cpus(),
         ram_bytes=_usable_ram(),
         gpus=_gpus(),
+        cpu=this_cpu(),
+        torch_cuda=_torch_cuda(),
+        # Source: cpp.cxx of torch/_inductor/config.py.
+        cxx=shutil.which(os.environ.get("CXX", "g++")),
         trtllm_examples=CONTAINER_EXAMPLES if Path(CONTAINER_EXAMPLES).is_dir() else None,
         is_root=os.geteuid() == 0,
     )
@@ -106,6 +120,21 @@ def _installed() -> dict[str, str]:
                 if dash:
                     found.setdefault(_normalized(distribution), version)
     return found
+
+
+def _torch_cuda() -> str | None:
+    """Return what the installed PyTorch says of itself, without importing it: that takes seconds.
+
+    The version alone does not tell: wheels from PyPI have none of the suffixes of PyTorch's index.
+    """
+    for place in sys.path:
+        try:
+            text = (Path(place or ".") / "torch/version.py").read_text(encoding="utf-8")
+        except OSError:
+            continue
+        found = re.search(r"^cuda\b[^=\n]*=\s*'([\d.]+)'", text, re.MULTILINE)
+        return found[1] if found else None
+    return None
 
 
 def _normalized(name: str) -> str:

@@ -31,7 +31,8 @@ def choices(name: str) -> Iterator[tuple[str, str]]:
         if entry.get("backend") == "native":
             continue
         for quant, options in data["quants"].items():
-            if variant in options.get("variants", [variant]):
+            by_trtllm = "trtllm" in options.get("backends", ["trtllm"])
+            if by_trtllm and variant in options.get("variants", [variant]):
                 yield variant, quant
 
 

@@ -117,10 +117,12 @@ def test_too_many_tokens_is_refused_by_name(home):
     assert "Traceback" not in done.stderr
 
 
-def test_sweep_with_hydras_multirun(home):
-    done = mmtrt("-m", *TINY, "run.max_new_tokens=4,5", cwd=home)
+def test_sweep_answers_at_every_point(home):
+    done = mmtrt("-m", *TINY, "run.max_new_tokens=4,5", "--json", cwd=home)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("answer: red") == 2
+    points = json.loads(done.stdout)["points"]
+    assert [(point["status"], point["answers"]) for point in points] == [("done", ["red"])] * 2
+    assert all(point["decode_tokens_per_s"] > 0 for point in points)
     assert not (home / "multirun").exists()
 
 
@@ -159,8 +161,8 @@ def test_exported_script_is_plain_bash(home, tmp_path):
     assert checked.returncode == 0, checked.stderr
 
 
-def test_report_of_the_last_run(home):
-    text = mmtrt("report", cwd=home).stdout
+def test_report_of_the_last_run_of_a_recipe(home):
+    text = mmtrt("report", "llava", cwd=home).stdout
     assert "llava" in text and "build_llm" in text
 
 

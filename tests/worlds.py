@@ -75,6 +75,7 @@ class ShellBackend:
     name = "shell"
     formats: ClassVar[tuple[str, ...]] = ("none",)
     max_ranks = 1
+    engine_choice = None
     install_hint = "nothing to install"
     versions: ClassVar[dict[str, str]] = {}
 

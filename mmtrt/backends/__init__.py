@@ -19,8 +19,13 @@ BACKENDS: dict[str, Callable[[Recipe, HostInfo], Backend]] = {
 }
 
 
-def choose(recipe: Recipe, host: HostInfo) -> Choice:
+def choose(recipe: Recipe, host: HostInfo, locked: str | None = None) -> Choice:
     """Return the backend of a recipe and the reason.
+
+    Args:
+        recipe: the resolved recipe.
+        host: the machine that ``auto`` looks at.
+        locked: what ``auto`` means by a lock.
 
     Raises:
         PlanError: ENG103 if the recipe cannot run on the backend that was asked for.
@@ -31,6 +36,8 @@ def choose(recipe: Recipe, host: HostInfo) -> Choice:
         because = f"backend={name}"
     elif wanted is not None:
         name, because = wanted, f"variant {recipe.variant_name} is made for it"
+    elif locked is not None:
+        name, because = locked, "the lock says so"
     elif (version := host.version("tensorrt-llm")) and is_supported(version):
         name, because = "trtllm", f"TensorRT-LLM {version} is installed"
     elif "native" in recipe.file.backends:
@@ -38,6 +45,7 @@ def choose(recipe: Recipe, host: HostInfo) -> Choice:
     else:
         name = recipe.file.backends[0]
         because = f"recipe {recipe.name} has no native engines"
+        because += f": {recipe.file.not_native}" if recipe.file.not_native else ""
     known = [backend for backend in recipe.file.backends if backend in BACKENDS]
     # What TensorRT-LLM's tools can do, their stand-ins can play.
     if name not in (*known, *(["fake"] if "trtllm" in known else [])):
@@ -45,7 +53,7 @@ def choose(recipe: Recipe, host: HostInfo) -> Choice:
             f"recipe {recipe.name} has no {name} backend",
             code="ENG103",
             at=recipe.where(("backend", "name")),
-            why=because,
+            why=(recipe.file.not_native if name == "native" else None) or because,
             fix=f"backend={known[0]}" if known else None,
         )
     return Choice(BACKENDS[name](recipe, host), because, host)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeAlias, cast
 
@@ -169,12 +170,18 @@ class Command:
     """What to read from the tool's log into the output; see :mod:`mmtrt.executor.harvest`."""
     keeps: Mapping[str, Side] = field(default_factory=dict)
     """File that the tool writes into an empty working directory -> where it is kept."""
+    is_portable: bool = False
+    """Whether what it builds runs anywhere, whatever :meth:`Backend.gpu_class` says of others."""
 
     def places(self) -> list[In | Local]:
         """Return what the command reads and what enters the key for it, in order of appearance.
 
         Of an environment that is the list of what is installed: its other files hold paths.
         """
+        return list(self._places)
+
+    @cached_property
+    def _places(self) -> tuple[In | Local, ...]:
         found: list[In | Local] = []
         for word in (*self.argv, self.cwd):
             place = word.place if isinstance(word, Pair) else word
@@ -182,7 +189,7 @@ class Command:
                 place = In(place.port, ENV_LOCK)
             if isinstance(place, (In, Local)) and place not in found:
                 found.append(place)
-        return found
+        return tuple(found)
 
     def ports(self) -> list[str]:
         """Return the inputs without which the command cannot start, keyed or not."""
@@ -212,6 +219,14 @@ class Skip:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """The engine format of a plan and why it was taken."""
+
+    name: str
+    because: str
+
+
 class Backend(Protocol):
     """A toolchain that lowers stages to commands."""
 
@@ -233,6 +248,11 @@ class Backend(Protocol):
     @property
     def install_hint(self) -> str:
         """How to get what it needs."""
+        ...
+
+    @property
+    def engine_choice(self) -> EngineChoice | None:
+        """What :meth:`engine` chose and why; ``None`` where there is one format only."""
         ...
 
     def engine(self, asked: str) -> str:
@@ -271,3 +291,5 @@ class Choice:
     backend: Backend
     because: str
     host: HostInfo
+    lock: str | None = None
+    """The lock file whose pins the plan uses."""

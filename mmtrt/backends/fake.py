@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import cached_property
 
 from mmtrt.backends.base import Command, Out, Python, Resources, Script, Skip, Word
 from mmtrt.backends.trtllm import Trtllm
@@ -76,24 +77,28 @@ class Fake(Trtllm):
 
     def _played(self, command: Command) -> Command:
         """Return the command with nothing to lease, and told which model it plays."""
+        return dataclasses.replace(
+            command,
+            env={**command.env, VARIABLE: self._role},
+            pass_env=(),
+            resources=Resources(),
+            tools=("mmtrt",),
+        )
+
+    @cached_property
+    def _role(self) -> str:
         recipe = self._recipe
         facts = dataclasses.asdict(recipe.variant.facts)
         role = {
             "version": self._version,
             "family": recipe.file.family,
             "trtllm_model_type": recipe.file.trtllm_model_type,
-            "hf_model_type": recipe.file.hf_model_type,
+            "hf_model_type": recipe.hf_model_type,
             "facts": {name: value for name, value in facts.items() if value is not None},
             # Of the picture that run.py takes where none is named.
             "sample_size": list(recipe.sizing.demand.image_size or SAMPLE_SIZE),
         }
-        return dataclasses.replace(
-            command,
-            env={**command.env, VARIABLE: json.dumps(role, sort_keys=True)},
-            pass_env=(),
-            resources=Resources(),
-            tools=("mmtrt",),
-        )
+        return json.dumps(role, sort_keys=True)
 
 
 _STAND_IN: tuple[Word, ...] = (Python(), "-m", "mmtrt.fake")

@@ -3,7 +3,24 @@
 from __future__ import annotations
 
 from mmtrt.backends import neutral
-from mmtrt.backends.base import Command, In, Local, Out, Pair, Python, Resources, Skip, Word
+from mmtrt.backends.aot_engines import AOT_ENGINE, AotTarget, aot_target, auto_engine
+from mmtrt.backends.aot_engines import FORMATS as AOT_FORMATS
+from mmtrt.backends.aot_engines import MAX_RANKS as AOT_MAX_RANKS
+from mmtrt.backends.base import (
+    Command,
+    EngineChoice,
+    In,
+    Local,
+    Out,
+    Pair,
+    Python,
+    Resources,
+    Skip,
+    Word,
+)
+from mmtrt.backends.native_eval import evaluation, with_drawn_questions
+from mmtrt.backends.native_media import decoders, listening, media_words, unread
+from mmtrt.backends.native_quant import FORMATS, quantization
 from mmtrt.backends.needs import Needs
 from mmtrt.backends.plan_engines import FORMATS as PLAN_FORMATS
 from mmtrt.backends.plan_engines import PLAN_ENGINES, PlanTarget, plan_target
@@ -12,12 +29,7 @@ from mmtrt.errors import PlanError
 from mmtrt.host import HostInfo
 from mmtrt.stages import BuildLlm, BuildVision, Convert, Env, Eval, Quantize, Run, Stage
 
-FORMATS = ("none", "int8_wo", "int4_wo")
-"""Number formats that :mod:`mmtrt.native.quantize` writes."""
-ENGINES = ("onnxruntime", *PLAN_ENGINES)
-DEFAULT_BLOCK_SIZE = 32
-"""Weights per scale (*measured*: smallest error and fastest decode of 32 and 128 on a CPU)."""
-
+ENGINES = ("onnxruntime", *PLAN_ENGINES, AOT_ENGINE)
 EXPORT_TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
 
 
@@ -26,43 +38,53 @@ class Native:
 
     name = "native"
     formats: tuple[str, ...] = FORMATS
-    max_ranks = 1
+    max_ranks: int = 1
     install_hint = "pip install 'mmtrt[native]'"
 
     def __init__(self, recipe: Recipe, host: HostInfo) -> None:
         """Remember the host, whose package versions enter the keys."""
         self._recipe, self._host = recipe, host
-        self._plans: PlanTarget | None = None
+        self._target: PlanTarget | AotTarget | None = None
+        """What engines are compiled for; ``None`` for ONNX graphs."""
+        self.engine_choice: EngineChoice | None = None
         self._needs = Needs(recipe, native=True)
 
     def engine(self, asked: str) -> str:
-        """Return the engine format, ``onnxruntime`` where the user leaves it open.
+        """Return the engine format; :attr:`engine_choice` then says why.
 
         Raises:
             PlanError: ENG102 for a format that this toolchain does not have; ENG104 or ENG105 for a
-                plan whose GPU is not known or not supported.
+                plan whose GPU is not known or not supported; ENG106 for packages of a model that
+                they cannot hold.
         """
-        if asked in PLAN_ENGINES:
-            self._plans = plan_target(asked, self._recipe, self._host)
-            self.formats = PLAN_FORMATS
-            self.install_hint = self._plans.engine.install_hint
-            return asked
-        if asked in ("auto", *ENGINES):
-            return "onnxruntime"
-        raise PlanError(
-            f"backend native cannot build engine={asked} yet",
-            code="ENG102",
-            fix="engine=onnxruntime",
-        )
+        if asked not in ("auto", *ENGINES):
+            raise PlanError(
+                f"backend native cannot build engine={asked}",
+                code="ENG102",
+                fix=f"engine=auto, or one of {', '.join(ENGINES)}",
+            )
+        name, because = asked, f"engine={asked}"
+        if asked == "auto":
+            name, because = auto_engine(self._recipe, self._host)
+        if name in PLAN_ENGINES:
+            plans = plan_target(name, self._recipe, self._host)
+            self._target, self.formats = plans, PLAN_FORMATS
+            self.install_hint = plans.engine.install_hint
+        elif name == AOT_ENGINE:
+            self._target, self.formats = aot_target(self._recipe, self._host), AOT_FORMATS
+            self.max_ranks = AOT_MAX_RANKS
+        self.engine_choice = EngineChoice(name, because)
+        return name
 
     def prepared(self, stages: list[Stage]) -> list[Stage]:
-        """Return the stages as they are: everything comes with mmtrt."""
-        return stages
+        """Return the stages, with one that draws a data set where a made model is evaluated."""
+        stages = with_drawn_questions(stages, self._recipe)
+        return self._target.prepared(stages) if isinstance(self._target, AotTarget) else stages
 
     def toolchain(self) -> dict[str, str]:
         """Return the runtime's name and version."""
-        if self._plans is not None:
-            return {"name": "native", "version": self._plans.title}
+        if self._target is not None:
+            return {"name": "native", "version": self._target.title}
         version = self._host.version("onnxruntime") or "not installed"
         return {"name": "native", "version": f"onnxruntime {version}"}
 
@@ -72,8 +94,8 @@ class Native:
         return found | ({"python": self._host.python} if "python" in found else {})
 
     def gpu_class(self) -> dict[str, str | int] | None:
-        """Return what a plan is tied to; ``None`` for ONNX graphs, which run on any CPU."""
-        return None if self._plans is None else self._plans.gpu_class
+        """Return what engines are tied to; ``None`` for ONNX graphs, which run on any CPU."""
+        return None if self._target is None else self._target.gpu_class
 
     def lower(self, stage: Stage) -> Command | Skip:
         """Return the command of a stage.
@@ -86,7 +108,7 @@ class Native:
             self.name,
             {
                 Convert: self._convert,
-                Quantize: self._quantize,
+                Quantize: lambda stage: quantization(stage, self._recipe),
                 BuildVision: self._build_vision,
                 BuildLlm: self._build_llm,
                 Run: self._run,
@@ -94,37 +116,27 @@ class Native:
                 Eval: self._eval,
             },
         )
-        if self._plans is not None:
-            command = self._plans.lowered(command, stage)
+        if self._target is not None:
+            command = self._target.lowered(command, stage)
         return self._needs.of(command, stage)
 
     def _convert(self, stage: Convert) -> Command:
         return Command(
             argv=_module("convert", "--model-dir", In("model"), "--output-dir", Out())
-            + ("--dtype", stage.dtype),
+            + ("--dtype", stage.dtype, *(("--tp-size", str(stage.tp)) if stage.tp > 1 else ()))
+            + listening(self._recipe),
             # A model that reads and writes apart says so in the recipe: encoder/ and decoder/.
             outputs={path: path for path in ("vision", *(stage.writes or ("llm",)))},
             ignores=frozenset({"weight_only"}),
             tools=("safetensors", "transformers"),
         )
 
-    def _quantize(self, stage: Quantize) -> Command | Skip:
-        if stage.format == "none":
-            return Skip("quant=none")
-        return Command(
-            argv=_module("quantize", "--checkpoint-dir", In("checkpoint"))
-            + ("--output-dir", Out(), "--format", stage.format)
-            + ("--block-size", str(stage.block_size or DEFAULT_BLOCK_SIZE)),
-            outputs={"llm": "llm"},
-            ignores=frozenset({"calib_size", "calib_dataset", "kv_cache_dtype", "block_size"}),
-            tools=("onnxruntime", "numpy", "safetensors"),
-        )
-
     def _build_vision(self, stage: BuildVision) -> Command:
         return Command(
             argv=_module("build_vision", "--checkpoint-dir", In("checkpoint", "vision"))
             + ("--output-dir", Out(), "--engine", stage.engine)
-            + ("--max-batch-size", str(stage.max_batch_size)),
+            + ("--max-batch-size", str(stage.max_batch_size))
+            + listening(self._recipe, stage.engine),
             outputs={"config": "config.json", "engine": "model.onnx"},
             tools=EXPORT_TOOLS,
         )
@@ -150,25 +162,11 @@ class Native:
             tools=EXPORT_TOOLS,
         )
 
-    def _eval(self, stage: Eval) -> Skip:
-        if stage.task is None:
-            return Skip("eval.task is not set")
-        raise PlanError(
-            f"backend {self.name} cannot evaluate yet",
-            code="ENG101",
-            fix="leave eval.task out, or use backend=trtllm",
-        )
+    def _eval(self, stage: Eval) -> Command | Skip:
+        new_tokens = self._recipe.sizing.demand.max_new_tokens
+        return evaluation(stage, stage.max_new_tokens or new_tokens)
 
     def _run(self, stage: Run) -> Command:
-        for name, value in (("video", stage.video), ("audio", stage.audio)):
-            if value is not None:
-                raise PlanError(
-                    f"backend {self.name} cannot take run.{name}",
-                    code="ENG101",
-                    at=self._recipe.where(("run", name)),
-                    why="its engines are built for pictures and text",
-                    fix=f"leave run.{name} out, or use backend=trtllm",
-                )
         if "engine" not in stage.needs:
             raise PlanError(
                 f"variant {self._recipe.variant_name} builds no engine that backend {self.name} "
@@ -177,7 +175,7 @@ class Native:
                 why="its stages are those of workflow=pytorch",
                 fix="use backend=trtllm",
             )
-        words: list[Word] = []
+        words: list[Word] = media_words(stage, self._recipe)
         # One word each: a prompt may begin with a dash.
         words += [
             Pair("--image-path=", Local(f"image{i}", image)) for i, image in enumerate(stage.images)
@@ -195,8 +193,9 @@ class Native:
             + ("--output-dir", Out(), *words),
             outputs={"result": "result.json"},
             resources=Resources(),
-            ignores=frozenset({"session", "check_accuracy", *_RUNTIME}),
-            tools=("onnxruntime", "tokenizers", "pillow", "numpy", "torch", "transformers"),
+            ignores=frozenset({"session", "check_accuracy", *_RUNTIME}) | unread(stage),
+            tools=("onnxruntime", "tokenizers", "pillow", "numpy", "torch", "transformers")
+            + decoders(stage),
         )
 
 
@@ -205,7 +204,6 @@ _RUNTIME = (
     "enable_chunked_prefill",
     "kv_cache_free_gpu_memory_fraction",
     "mm_embedding_offloading",
-    "video_frames",
 )
 """Choices of TensorRT-LLM's runtime, which these engines do not have."""
 

@@ -9,15 +9,14 @@ import dataclasses
 from functools import cached_property
 from pathlib import Path
 
+from mmtrt.backends.aot_engines import AOT_ENGINE
 from mmtrt.backends.base import Command, Skip
+from mmtrt.backends.native_quant import BLOCK_SIZES, CALIBRATED
 from mmtrt.config.recipe import Recipe
 from mmtrt.config.root import ASSET_SCHEME, asset
 from mmtrt.sizing import memory
 from mmtrt.sizing.weights import Weights, stored_weights
-from mmtrt.stages import BuildLlm, BuildVision, Convert, Download, Quantize, Run, Stage
-
-SCALE_BLOCK = 32
-"""Weights per scale of the native formats where the user states none."""
+from mmtrt.stages import BuildLlm, BuildVision, Convert, Download, Eval, Quantize, Run, Stage
 
 NATIVE_BUILD_BASE = 450 << 20
 """Bytes that an export takes whatever the model: torch and transformers (*measured*)."""
@@ -91,7 +90,7 @@ class Needs:
         quant = choice.name if quant is None else quant
         linear = self._linear(weights)
         others = weights.language - linear
-        block = (choice.block_size or SCALE_BLOCK) if self.native else None
+        block = choice.block_size or BLOCK_SIZES.get(quant) if self.native else None
         return memory.quantized_bytes(linear, others, dtype or self.dtype, quant, block_size=block)
 
     def encoder_bytes(self, dtype: str | None = None) -> int:
@@ -134,14 +133,23 @@ class Needs:
         if isinstance(stage, Convert):
             return 0, self.llm_bytes("none") + self.encoder_bytes()
         if isinstance(stage, Quantize):
-            return 0, self.llm_bytes()
+            # The model runs in float32, beside an encoder that goes before it.
+            whole = self.llm_bytes("none", TRACED) if stage.format in CALIBRATED else 0
+            return whole and NATIVE_BUILD_BASE + whole, self.llm_bytes()
+        if isinstance(stage, BuildLlm) and stage.engine == AOT_ENGINE:
+            # Merged weights in the type asked for; the checkpoint's own are pages of its file.
+            return NATIVE_BUILD_BASE + self.llm_bytes(), self.llm_bytes()
         if isinstance(stage, BuildLlm):
             held, written = self.llm_bytes(dtype=TRACED), self.llm_bytes()
             return _export_ram(held, written), written
         if isinstance(stage, BuildVision) and self.encoder_bytes():
             held, written = self.encoder_bytes(TRACED), self.encoder_bytes()
             return _export_ram(held, written), written
-        if isinstance(stage, Run):
+        if isinstance(stage, Eval) and stage.test_hf:
+            # transformers holds the whole model as it computes with it, beside the engines.
+            whole = self.llm_bytes("none", TRACED) + self.encoder_bytes(TRACED)
+            return NATIVE_BUILD_BASE + self.llm_bytes() + self.encoder_bytes() + whole, 0
+        if isinstance(stage, (Run, Eval)):
             return NATIVE_RUN_BASE + self.llm_bytes() + self.encoder_bytes(), 0
         return 0, 0
 

@@ -16,6 +16,7 @@ from mmtrt.backends.base import (
     Python,
     Resources,
     Skip,
+    Unkeyed,
     Word,
 )
 from mmtrt.errors import PlanError
@@ -79,6 +80,15 @@ def lower(
 
 
 def _download(stage: Download) -> Command:
+    if stage.questions is not None:
+        return Command(
+            argv=(
+                *(Python(), "-m", "mmtrt.native.make_questions", "--output-dir", Out()),
+                *("--task", stage.questions, "--count", str(stage.count)),
+                *("--seed", str(stage.seed)),
+            ),
+            tools=("pyarrow", "numpy", "pillow"),
+        )
     if stage.generate is not None:
         return Command(
             argv=(
@@ -100,6 +110,9 @@ def _download(stage: Download) -> Command:
         argv += ["--exclude", *stage.exclude]
     if stage.allow_pickle:
         argv.append("--allow-pickle")
+    for row in stage.expect:
+        # They refuse other files and never change those that are taken.
+        argv += [Unkeyed("--expect"), Unkeyed(row)]
     return Command(
         argv=tuple(argv),
         pass_env=HUB_VARIABLES,
@@ -140,6 +153,10 @@ def env(stage: Env, files: Mapping[str, Word]) -> Command | Skip:
             argv += ["--requirements-file", files[requirement]]
         else:
             argv += ["--requirement", requirement]
+    if stage.pins is not None:
+        argv.append("--locked")
+        for pin in stage.pins:
+            argv += ["--pin", pin]
     return Command(
         argv=tuple(argv),
         pass_env=PIP_VARIABLES,

@@ -15,6 +15,7 @@ from mmtrt.backends import neutral
 from mmtrt.backends.base import (
     EXAMPLES_PORT,
     Command,
+    EngineChoice,
     In,
     Local,
     Out,
@@ -84,6 +85,7 @@ class Trtllm:
     name = "trtllm"
     formats = ("none", "int8_wo", "int4_wo", "int4_awq", "int8_sq", "fp8")
     max_ranks = 64
+    engine_choice: EngineChoice | None = None
     install_hint = "run inside NVIDIA's TensorRT-LLM container, or: pip install tensorrt-llm==1.2.1"
 
     def __init__(self, recipe: Recipe, host: HostInfo) -> None:
@@ -425,6 +427,7 @@ class Trtllm:
             + self._words(stage, asked, _runtime(stage), stage.flags),
             resources=Resources(gpus=ranks, network=data is None or stage.network),
             pass_env=neutral.HUB_VARIABLES,
+            ignores=frozenset({"batch_size"}),  # eval.py asks one question at a time
             tools=("tensorrt-llm",),
             harvest="eval_log",
         )

@@ -7,8 +7,9 @@ every package: prefill and decode share one copy, whatever the size of the model
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,13 +17,16 @@ from typing import Any
 import torch
 
 from mmtrt.native import aot_ops
-from mmtrt.native.aot_config import CONFIG_FILE, WEIGHTS_FILE, AotConfig, capability_of
+from mmtrt.native.aot_config import CONFIG_FILE, AotConfig, capability_of, weights_of
 from mmtrt.native.aot_llm import MergedDecoder, PromptGraph, TokenGraph
-from mmtrt.native.component import SpecialTokens, read_component
+from mmtrt.native.aot_parallel import RankOps, compiling_for
+from mmtrt.native.component import Component, SpecialTokens, read_component
 from mmtrt.native.errors import NativeError
 from mmtrt.native.json_file import write_json
 from mmtrt.native.limits import LlmLimits, check_limits
 from mmtrt.native.progress import mebibytes, say
+from mmtrt.native.safetensors_file import PlannedTensor, write_tensors
+from mmtrt.native.tensor_split import narrow, split_of
 
 _TRACED_ROWS = 3
 _TRACED_TOKENS = 16
@@ -34,11 +38,25 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
 }
 
-_OPTIONS: dict[str, Any] = {"aot_inductor.package_constants_in_so": False}
+_STORED = {
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.bool: "BOOL",
+}
+"""Types as safetensors writes them."""
+
+NESTED = "model.language_model."
+"""Where models of pictures and text keep what their language model alone calls ``model.``."""
+
+OPTIONS: dict[str, Any] = {"aot_inductor.package_constants_in_so": False}
+"""What inductor is told for every package: weights lie beside it."""
 if sys.platform == "linux":
     # A compiler that links its own copy of the C++ library makes packages that crash when loaded:
     # their std::regex then meets the locale of the copy that PyTorch uses.
-    _OPTIONS["aot_inductor.custom_op_libs"] = [":libstdc++.so.6"]
+    OPTIONS["aot_inductor.custom_op_libs"] = [":libstdc++.so.6"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +67,8 @@ class Graph:
     module: torch.nn.Module
     args: tuple[Any, ...]
     dynamic_shapes: tuple[Any, ...]
+    is_tuned: bool = False
+    """Whether its kernels are tried on the GPU before it is compiled."""
 
 
 def build_aot_llm(
@@ -67,21 +87,58 @@ def build_aot_llm(
         NativeError: ART2xx or MDL2xx, if the checkpoint cannot be used; ENG201, if the limits
             contradict each other.
     """
-    from mmtrt.native.families import family_of
-    from mmtrt.native.weights import load_weights
-
     component = read_component(checkpoint_dir, "llm")
     if component.quantization:
         raise NativeError(
             f"aot_inductor cannot run {component.quantization.format} weights", code="ENG204"
         )
     check_limits(limits)
+    ranks = component.tp_size
+    for rank in range(ranks):
+        decoder = load_decoder(
+            component, checkpoint_dir, limits.max_seq_len, dtype=dtype, device=device, rank=rank
+        )
+        if rank == 0:
+            # Ranks differ by their weights only.
+            tokens = component.special_tokens
+            compile_decoder(decoder, output_dir, limits=limits, special_tokens=tokens)
+        save_weights(decoder, output_dir)
+        # Weights of one rank at a time.
+        del decoder
+
+
+def load_decoder(
+    component: Component,
+    checkpoint_dir: Path,
+    max_seq_len: int,
+    *,
+    dtype: str,
+    device: str,
+    rank: int = 0,
+) -> MergedDecoder:
+    """Return a rank's decoder with its weights.
+
+    Raises:
+        NativeError: MDL2xx, if the checkpoint cannot be used; PAR201, if it cannot be split so.
+    """
+    from mmtrt.native.families import family_of
+    from mmtrt.native.weights import load_weights
+
     model = family_of(component.family).language_model(component)
-    load_weights(model, checkpoint_dir, tied_head=component.tie_word_embeddings)
-    decoder = MergedDecoder(model, limits.max_seq_len, dtype=DTYPES[dtype], device=device)
-    del model
-    compile_decoder(decoder, output_dir, limits=limits, special_tokens=component.special_tokens)
-    save_weights(decoder, output_dir)
+    ranks = component.tp_size
+    if ranks > 1:
+        narrow(model, split_of(model.config, ranks))
+    load_weights(
+        model,
+        checkpoint_dir,
+        tied_head=component.tie_word_embeddings,
+        as_stored=True,
+        inner=NESTED,
+        rank=rank,
+    )
+    return MergedDecoder(
+        model, max_seq_len, dtype=DTYPES[dtype], device=device, rank=rank, ranks=ranks
+    )
 
 
 def compile_decoder(
@@ -106,21 +163,20 @@ def compile_decoder(
         only: packages to compile; others are compiled by other processes, at the same time.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
-    config = {**_OPTIONS, **(options or {})}
+    config = {**OPTIONS, **(options or {})}
     names = []
-    with torch.no_grad():
+    with torch.no_grad(), compiling_for(decoder.ranks):
         for graph in _graphs(decoder, limits, uses_triton):
             names.append(graph.name)
             if only is not None and graph.name not in only:
                 continue
             started = perf_counter()
-            exported = torch.export.export(
-                graph.module, graph.args, dynamic_shapes=graph.dynamic_shapes, strict=False
-            )
+            if graph.is_tuned:
+                from mmtrt.native.aot_tuning import tune
+
+                tune(decoder)
             package = output_dir / f"{graph.name}.pt2"
-            torch._inductor.aoti_compile_and_package(
-                exported, package_path=str(package), inductor_configs=dict(config)
-            )
+            write_package(graph.module, graph.args, graph.dynamic_shapes, package, config)
             size, seconds = mebibytes(package.stat().st_size), perf_counter() - started
             say(f"compiled {package.name}: {size} in {seconds:.0f} s")
     device = decoder.embed.device
@@ -139,19 +195,50 @@ def compile_decoder(
             head_size=decoder.cache.head_size,
             special_tokens=special_tokens,
             torch=torch.__version__,
+            ranks=decoder.ranks,
         ).to_json(),
     )
 
 
+def write_package(
+    module: torch.nn.Module,
+    args: tuple[Any, ...],
+    dynamic_shapes: tuple[Any, ...],
+    package: Path,
+    options: Mapping[str, Any],
+) -> Any:
+    """Compile a module into a package without its weights, and return the exported program."""
+    with warnings.catch_warnings():
+        # PyTorch's remarks about its own code, and that TF32 is off, as it should be.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", "TensorFloat32 tensor cores", UserWarning)
+        program = torch.export.export(module, args, dynamic_shapes=dynamic_shapes, strict=False)
+        torch._inductor.aoti_compile_and_package(
+            program, package_path=str(package), inductor_configs=dict(options)
+        )
+    return program
+
+
 def save_weights(decoder: MergedDecoder, output_dir: Path) -> None:
     """Write the merged weights beside the packages."""
-    from safetensors.torch import save_file
-
     state = {f"decoder.{name}": tensor for name, tensor in decoder.state_dict().items()}
-    # safetensors refuses two names for the same memory; a tied head is found by its absence.
+    # One memory is written once; a tied head is found by its absence.
     if decoder.head.data_ptr() == decoder.embed.data_ptr():
         del state["decoder.head"]
-    save_file(state, output_dir / WEIGHTS_FILE)
+    write_state(state, output_dir / weights_of(decoder.rank, decoder.ranks))
+
+
+def write_state(state: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write tensors of any device; host memory holds one of them at a time."""
+
+    def planned(name: str, tensor: torch.Tensor) -> PlannedTensor:
+        def chunks() -> list[memoryview]:
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            return [memoryview(flat.view(torch.uint8).numpy())]
+
+        return PlannedTensor(name, _STORED[tensor.dtype], tuple(tensor.shape), chunks)
+
+    write_tensors(path, [planned(name, tensor) for name, tensor in state.items()])
 
 
 def _graphs(decoder: MergedDecoder, limits: LlmLimits, uses_triton: bool) -> Iterator[Graph]:
@@ -161,17 +248,21 @@ def _graphs(decoder: MergedDecoder, limits: LlmLimits, uses_triton: bool) -> Ite
         from mmtrt.native import aot_triton
 
         ops = aot_triton if aot_triton.supports(decoder.cache.head_size) else aot_ops
+    has_kernels = ops is not aot_ops
+    prompt_ops: Any = aot_ops
+    if decoder.ranks > 1:
+        ops, prompt_ops = RankOps(ops), RankOps(prompt_ops)
     many = limits.max_batch_size > 1
     batch = torch.export.Dim("batch", max=limits.max_batch_size) if many else None
-    yield _prompt_graph(decoder, limits, batch)
+    yield _prompt_graph(decoder, prompt_ops, limits, batch)
     if many:
         yield _token_graph("token", decoder, ops, batch, _TRACED_BATCH)
     # A graph for batch 1 alone has kernels of its own; without them it is only needed for itself.
-    if not many or ops is not aot_ops:
-        yield _token_graph("token_1", decoder, ops, None, 1)
+    if not many or has_kernels:
+        yield replace(_token_graph("token_1", decoder, ops, None, 1), is_tuned=has_kernels)
 
 
-def _prompt_graph(decoder: MergedDecoder, limits: LlmLimits, batch: Any) -> Graph:
+def _prompt_graph(decoder: MergedDecoder, ops: Any, limits: LlmLimits, batch: Any) -> Graph:
     device, cache = decoder.embed.device, decoder.cache
     rows = 1 if batch is None else _TRACED_BATCH
     tokens = min(_TRACED_TOKENS, limits.max_input_len)
@@ -184,7 +275,7 @@ def _prompt_graph(decoder: MergedDecoder, limits: LlmLimits, batch: Any) -> Grap
     by_cache = [by_batch] * cache.layers
     table_rows = torch.export.Dim("rows", max=max(limits.max_multimodal_len, _TRACED_ROWS))
     shapes = ({**by_batch, 1: width}, by_batch, {0: table_rows}, by_cache, by_cache)
-    return Graph("prompt", PromptGraph(decoder), (ids, lengths, table, *caches), shapes)
+    return Graph("prompt", PromptGraph(decoder, ops), (ids, lengths, table, *caches), shapes)
 
 
 def _token_graph(name: str, decoder: MergedDecoder, ops: Any, batch: Any, rows: int) -> Graph:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mmtrt.cpu import lacking, this_cpu
 from mmtrt.native.component import SpecialTokens
 from mmtrt.native.errors import NativeError
 from mmtrt.native.json_file import read_json
@@ -15,6 +15,11 @@ from mmtrt.native.limits import LlmLimits
 SCHEMA = 1
 CONFIG_FILE = "aot.json"
 WEIGHTS_FILE = "weights.safetensors"
+
+
+def weights_of(rank: int, ranks: int) -> str:
+    """Return the name of a rank's weights; the packages are the same for all ranks."""
+    return f"rank{rank}.safetensors" if ranks > 1 else WEIGHTS_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +37,13 @@ class AotConfig:
     hidden_size: int
     layers: int
     kv_heads: int
+    """Of one rank."""
     head_size: int
     special_tokens: SpecialTokens
     torch: str
     """Version that compiled the packages."""
+    ranks: int = 1
+    """Processes that share the model; each has weights and a KV cache of its own."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the document of ``aot.json``."""
@@ -43,13 +51,13 @@ class AotConfig:
 
 
 def capability_of(device: str) -> str:
-    """Return what compiled code depends on: ``sm_90``, or the instruction set of the processor."""
-    import torch
-
+    """Return what compiled code depends on: ``sm_90``, or the class of the processor."""
     if device == "cuda":
+        import torch
+
         major, minor = torch.cuda.get_device_capability()
         return f"sm_{major}{minor}"
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return this_cpu()
 
 
 def read_aot_config(directory: Path) -> AotConfig:
@@ -91,7 +99,9 @@ def _check_machine(directory: Path, config: AotConfig) -> None:
     ours = {"capability": capability_of(config.device), "torch": torch.__version__}
     for key, value in ours.items():
         built = getattr(config, key)
-        if built != value:
+        # A processor may have more than the one that the packages were compiled on.
+        fits = key == "capability" and config.device == "cpu" and not lacking(built, value)
+        if built != value and not fits:
             raise NativeError(
                 f"{directory}: compiled with {key} {built}, here it is {value}",
                 code="ART203",

@@ -4,13 +4,13 @@
 ``TokenGraph`` reads one new token of each request.
 
 Legend of shapes: B batch, S tokens of the longest prompt, V vocabulary, P rows of the table,
-H hidden size, G key/value heads, D head size, MAX ``max_seq_len``, T places that are looked at.
+H hidden size, G key/value heads (of one rank, where there are several), D head size,
+MAX ``max_seq_len``, T places that are looked at.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -61,9 +61,25 @@ class MergedDecoder(nn.Module):
     """Embedding, layers, final norm and head of a Llama, Mistral or Qwen2 language model."""
 
     def __init__(
-        self, model: Any, max_seq_len: int, *, dtype: torch.dtype, device: Any = "cpu"
+        self,
+        model: Any,
+        max_seq_len: int,
+        *,
+        dtype: torch.dtype,
+        device: Any = "cpu",
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
-        """Take the weights of a causal language model of transformers.
+        """Take the weights of a causal language model of transformers, or of one rank of it.
+
+        Args:
+            model: with weights; with several ranks those of one, while its configuration is that
+                of the whole.
+            max_seq_len: length of the KV cache.
+            dtype: type of weights, activations and cache.
+            device: where they will be.
+            rank: whose weights these are.
+            ranks: how many there are; see ``tensor_split``.
 
         Raises:
             NativeError: MDL208, if its layers are not of this kind.
@@ -74,13 +90,7 @@ class MergedDecoder(nn.Module):
             raise NativeError(
                 f"hidden_act {config.hidden_act!r} is not supported by aot_inductor", code="MDL208"
             )
-        heads = config.num_attention_heads
-        self.cache = CachePlan(
-            layers=config.num_hidden_layers,
-            heads=getattr(config, "num_key_value_heads", None) or heads,
-            max_seq_len=max_seq_len,
-            head_size=getattr(config, "head_dim", None) or config.hidden_size // heads,
-        )
+        self.rank, self.ranks = rank, ranks
         self.vocab_size: int = config.vocab_size
         self.hidden_size: int = config.hidden_size
         self.eps: float = config.rms_norm_eps
@@ -89,8 +99,23 @@ class MergedDecoder(nn.Module):
         self.layers = nn.ModuleList(
             MergedLayer(layer, dtype=dtype, device=device) for layer in layers
         )
+        heads = config.num_attention_heads
+        head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
+        first: Any = self.layers[0]
+        # Keys and values are what is left of q|k|v: those of this rank, which only weights tell.
+        rows = first.qkv.weight.shape[0] - first.out.weight.shape[1]
+        self.cache = CachePlan(
+            layers=config.num_hidden_layers,
+            heads=rows // 2 // head_size,
+            max_seq_len=max_seq_len,
+            head_size=head_size,
+        )
         self.norm = _parameter(model.model.norm.weight, dtype, device)
         self.head = _parameter(model.lm_head.weight, dtype, device)
+        self.first_id: torch.Tensor | None
+        """int64 ``[1, 1]``: the id of the first row of this rank's embedding and head."""
+        first_id = torch.full((1, 1), rank * self.embed.shape[0], device=device)
+        self.register_buffer("first_id", first_id if ranks > 1 else None)
         cos, sin = _rotations(model.model.rotary_emb, max_seq_len)
         self.cos: torch.Tensor
         self.sin: torch.Tensor
@@ -107,10 +132,11 @@ class MergedDecoder(nn.Module):
 class PromptGraph(nn.Module):
     """The prefill: prompts, padded at the right, to the logits of their first new tokens."""
 
-    def __init__(self, decoder: MergedDecoder) -> None:
-        """Share the decoder's weights."""
+    def __init__(self, decoder: MergedDecoder, ops: Any = aot_ops) -> None:
+        """Share the decoder's weights; ``ops`` has the steps of ``aot_ops``."""
         super().__init__()
         self.decoder = decoder
+        self._ops: Any = ops
 
     def forward(
         self,
@@ -132,27 +158,27 @@ class PromptGraph(nn.Module):
         Returns:
             float32 ``[B, V]`` and int64 ``[B]``.
         """
-        decoder = self.decoder
+        decoder, ops = self.decoder, self._ops
         vocab_size = decoder.vocab_size
-        text = decoder.embed[ids.clamp(max=vocab_size - 1)]
+        text = ops.embed(ids.clamp(max=vocab_size - 1), decoder.embed, decoder.first_id)
         visual = table[(ids - vocab_size).clamp(min=0)]
         x = torch.where((ids >= vocab_size)[..., None], visual, text)
         for layer, key, value in zip(decoder.layers, keys, values):
-            qkv = aot_ops.norm_linear(x, layer.norm, decoder.eps, layer.qkv.weight, layer.qkv.bias)
-            seen = aot_ops.attend_prompt(qkv, decoder.cos, decoder.sin, key, value)
-            x = aot_ops.linear_add(seen, layer.out.weight, layer.out.bias, x)
-            x = _mlp(aot_ops, layer, decoder.eps, x)
+            qkv = ops.norm_linear(x, layer.norm, decoder.eps, layer.qkv.weight, layer.qkv.bias)
+            seen = ops.attend_prompt(qkv, decoder.cos, decoder.sin, key, value)
+            x = ops.linear_add(seen, layer.out.weight, layer.out.bias, x)
+            x = _mlp(ops, layer, decoder.eps, x)
         rows = torch.arange(ids.shape[0], device=ids.device)
         last = x[rows, lengths - 1]
-        logits = aot_ops.norm_linear(last, decoder.norm, decoder.eps, decoder.head, None).float()
+        logits = _logits(ops, decoder, last)
         return logits, logits.argmax(-1)
 
 
 class TokenGraph(nn.Module):
     """A decode step: one new token of each request to the logits of the next."""
 
-    def __init__(self, decoder: MergedDecoder, ops: ModuleType = aot_ops) -> None:
-        """Share the decoder's weights; ``ops`` is ``aot_ops`` or a module with the same steps."""
+    def __init__(self, decoder: MergedDecoder, ops: Any = aot_ops) -> None:
+        """Share the decoder's weights; ``ops`` has the steps of ``aot_ops``."""
         super().__init__()
         self.decoder = decoder
         self._ops: Any = ops
@@ -178,19 +204,27 @@ class TokenGraph(nn.Module):
             float32 ``[B, V]`` and int64 ``[B]``.
         """
         decoder, ops = self.decoder, self._ops
-        x = decoder.embed[ids]
+        x = ops.embed(ids, decoder.embed, decoder.first_id)
         for layer, key, value in zip(decoder.layers, keys, values):
             qkv = ops.norm_linear(x, layer.norm, decoder.eps, layer.qkv.weight, layer.qkv.bias)
             seen = ops.attend_one(qkv, decoder.cos, decoder.sin, lengths, places, key, value)
             x = ops.linear_add(seen, layer.out.weight, layer.out.bias, x)
             x = _mlp(ops, layer, decoder.eps, x)
-        logits = ops.norm_linear(x, decoder.norm, decoder.eps, decoder.head, None).float()
+        logits = _logits(ops, decoder, x)
         return logits, logits.argmax(-1)
 
 
 def _mlp(ops: Any, layer: Any, eps: float, x: torch.Tensor) -> torch.Tensor:
     inner = ops.norm_gated(x, layer.mlp_norm, eps, layer.gate_up.weight, layer.gate_up.bias)
     return ops.linear_add(inner, layer.down.weight, layer.down.bias, x)
+
+
+def _logits(ops: Any, decoder: MergedDecoder, x: torch.Tensor) -> torch.Tensor:
+    head, vocab_size = decoder.head, decoder.vocab_size
+    logits: torch.Tensor = ops.logits(
+        x, decoder.norm, decoder.eps, head, vocab_size, decoder.first_id
+    )
+    return logits
 
 
 def _parameter(tensor: torch.Tensor, dtype: torch.dtype, device: Any) -> nn.Parameter:

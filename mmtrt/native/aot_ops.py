@@ -17,6 +17,23 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
     return weight * wide.to(x.dtype)
 
 
+def embed(ids: torch.Tensor, table: torch.Tensor, first_id: torch.Tensor | None) -> torch.Tensor:
+    """Return rows of the embedding ``[V, H]``; for a part of it, from ``first_id``: ``RankOps``."""
+    return table[ids]
+
+
+def logits(
+    x: torch.Tensor,
+    norm: torch.Tensor,
+    eps: float,
+    head: torch.Tensor,
+    vocab_size: int,
+    first_id: torch.Tensor | None,
+) -> torch.Tensor:
+    """Return the logits of every token, float32 ``[B, V]``."""
+    return norm_linear(x, norm, eps, head, None).float()
+
+
 def norm_linear(
     x: torch.Tensor, norm: torch.Tensor, eps: float, weight: torch.Tensor, bias: torch.Tensor | None
 ) -> torch.Tensor:
@@ -37,6 +54,11 @@ def linear_add(
 ) -> torch.Tensor:
     """Return ``residual + x @ weight.T + bias``."""
     return residual + functional.linear(x, weight, bias)
+
+
+def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Return ``x @ weight.T``."""
+    return functional.linear(x, weight)
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

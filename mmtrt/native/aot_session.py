@@ -14,11 +14,13 @@ from typing import Any
 
 import torch
 
-from mmtrt.native.aot_config import WEIGHTS_FILE, AotConfig, read_aot_config
+from mmtrt.native.aot_config import AotConfig, read_aot_config, weights_of
 from mmtrt.native.aot_llm import CachePlan
+from mmtrt.native.aot_package import load_package
 from mmtrt.native.errors import NativeError
 from mmtrt.native.generation import Generation
 from mmtrt.native.limits import LlmLimits, RequestSize, check_request
+from mmtrt.native.rank_group import RankGroup, join_group
 from mmtrt.native.sampling import Sampler, Sampling
 
 _CHECK_EVERY = 32
@@ -40,16 +42,24 @@ class AotSession:
             weights: tensors to use in place of the weights file, on the packages' device.
 
         Raises:
-            NativeError: ART203, if this machine cannot run the packages or a file is missing.
+            NativeError: ART203, if this machine cannot run the packages or a file is missing;
+                PAR204, if they are for several ranks and this process is none of them.
         """
         self.config: AotConfig = read_aot_config(directory)
         config = self.config
+        # Before anything is loaded: packages that exchange something look the group up.
+        self.group: RankGroup | None = None
+        if config.ranks > 1:
+            self.group = join_group(config.ranks, config.device)
         self.limits: LlmLimits = config.limits
         self.device = torch.device(config.device)
         self._dtype: torch.dtype = getattr(torch, config.dtype)
         started = perf_counter()
-        self._weights = dict(weights or _read_weights(directory, config.device))
-        self._packages = {name: self._load(directory, name) for name in config.packages}
+        weights_file = weights_of(self.group.rank if self.group else 0, config.ranks)
+        self._weights = dict(weights or _read_weights(directory / weights_file, config.device))
+        self._packages = {
+            name: load_package(directory / f"{name}.pt2", self._weights) for name in config.packages
+        }
         plan = CachePlan(config.layers, config.kv_heads, self.limits.max_seq_len, config.head_size)
         batch = self.limits.max_batch_size
         self._keys = plan.zeros(batch, dtype=self._dtype, device=self.device)
@@ -79,14 +89,7 @@ class AotSession:
                 table or a prompt is empty.
         """
         config = self.config
-        if not prompts or not all(prompts):
-            raise NativeError("a prompt has no tokens", code="RUN212")
-        check_request(_size_of(prompts, config.vocab_size, new_tokens), self.limits, None)
-        rows = 1 if table is None else len(table)
-        highest, lowest = max(map(max, prompts)), min(map(min, prompts))
-        if highest >= config.vocab_size + (0 if table is None else rows) or lowest < 0:
-            wrong = lowest if lowest < 0 else highest
-            raise NativeError(f"id {wrong} is beyond the prompt table", code="RUN212")
+        self._check(prompts, table, new_tokens)
         if table is None:
             features = torch.zeros((1, config.hidden_size), dtype=self._dtype, device=self.device)
         else:
@@ -131,7 +134,7 @@ class AotSession:
                 raise NativeError("a token is not in the vocabulary", code="RUN212")
             self._ids[:batch].copy_(torch.tensor(tokens))
         self._end += 1
-        if self.device.type != "cuda":
+        if self.device.type != "cuda" or (self.group is not None and not self.group.has_nccl):
             return self._advance(batch)
         if batch not in self._graphs:
             self._capture(batch)
@@ -150,12 +153,17 @@ class AotSession:
     ) -> Generation:
         """Answer a batch of prompts; a request that has ended waits for the others.
 
+        With several ranks only the first is asked; the others follow.
+
         Greedy answers are chosen on the device, others by ``Sampler`` on the host.
 
         Raises:
             NativeError: RUN201 to RUN206, if a limit is exceeded.
         """
         sampling = sampling or Sampling()
+        if self.group is not None and self.group.leads:
+            self._check(prompts, table, max_new_tokens)
+            self.group.send((prompts, table, max_new_tokens, sampling))
         greedy = sampling.top_k == 1 and sampling.repetition_penalty == 1.0
         self._wait()
         started = perf_counter()
@@ -179,6 +187,27 @@ class AotSession:
             decode_ms=[decode_ms / steps] * steps,
             logits=kept[: steps + 1],
         )
+
+    def follow(self) -> None:
+        """Take part in the answers of rank 0, for as long as it runs."""
+        assert self.group is not None
+        while True:
+            try:
+                prompts, table, max_new_tokens, sampling = self.group.receive()
+            except EOFError:
+                return
+            self.generate(prompts, table, max_new_tokens=max_new_tokens, sampling=sampling)
+
+    def _check(self, prompts: Sequence[Sequence[int]], table: Any, new_tokens: int) -> None:
+        if not prompts or not all(prompts):
+            raise NativeError("a prompt has no tokens", code="RUN212")
+        vocab_size = self.config.vocab_size
+        check_request(_size_of(prompts, vocab_size, new_tokens), self.limits, None)
+        rows = 0 if table is None else len(table)
+        highest, lowest = max(map(max, prompts)), min(map(min, prompts))
+        if highest >= vocab_size + rows or lowest < 0:
+            wrong = lowest if lowest < 0 else highest
+            raise NativeError(f"id {wrong} is beyond the prompt table", code="RUN212")
 
     def _greedy(self, new_tokens: int, kept: list[Any] | None) -> list[list[int]]:
         eos = self.config.special_tokens.eos
@@ -267,17 +296,6 @@ class AotSession:
         keys, values = ([each[:batch] for each in side] for side in (self._keys, self._values))
         return keys, values
 
-    def _load(self, directory: Path, name: str) -> Any:
-        path = directory / f"{name}.pt2"
-        if not path.is_file():
-            raise NativeError(f"{path}: no such file", code="ART203")
-        # Its own synchronisation between threads cannot be captured in a CUDA graph.
-        package = torch._inductor.aoti_load_package(str(path), run_single_threaded=True)
-        wanted = package.get_constant_fqns()
-        weights = {name: self._weights[name] for name in wanted}
-        package.load_constants(weights, check_full_update=True, user_managed=True)
-        return package
-
     def _zeros(self, *shape: int) -> torch.Tensor:
         return torch.zeros(shape, dtype=torch.int64, device=self.device)
 
@@ -286,12 +304,14 @@ class AotSession:
             torch.cuda.synchronize()
 
 
-def _read_weights(directory: Path, device: str) -> dict[str, torch.Tensor]:
+def _read_weights(path: Path, device: str) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
-    if not (directory / WEIGHTS_FILE).is_file():
-        raise NativeError(f"{directory / WEIGHTS_FILE}: no such file", code="ART203")
-    weights = load_file(directory / WEIGHTS_FILE, device=device)
+    if not path.is_file():
+        raise NativeError(f"{path}: no such file", code="ART203")
+    # To safetensors "cuda" is the first GPU, whichever is in use.
+    place = f"cuda:{torch.cuda.current_device()}" if device == "cuda" else device
+    weights = load_file(path, device=place)
     weights.setdefault("decoder.head", weights["decoder.embed"])
     return weights
 

@@ -8,6 +8,7 @@ kernel reads from memory: one captured graph serves every length.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import ceil
 
 import torch
@@ -21,6 +22,22 @@ _PARTS = 16
 _PLACES = 64
 _MIN_PADDED = 16
 _WIDE = 2048
+
+
+embed = aot_ops.embed
+attend_prompt = aot_ops.attend_prompt
+
+
+def logits(
+    x: torch.Tensor,
+    norm: torch.Tensor,
+    eps: float,
+    head: torch.Tensor,
+    vocab_size: int,
+    first_id: torch.Tensor | None,
+) -> torch.Tensor:
+    """See ``aot_ops.logits``."""
+    return norm_linear(x, norm, eps, head, None).float()
 
 
 def norm_linear(
@@ -50,6 +67,13 @@ def linear_add(
     return _matvec(x, weight, None, bias, residual, 0.0, gated=False)
 
 
+def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """See ``aot_ops.linear``."""
+    if x.shape[0] != 1:
+        return aot_ops.linear(x, weight)
+    return _matvec(x, weight, None, None, None, 0.0, gated=False)
+
+
 def attend_one(
     qkv: torch.Tensor,
     cos: torch.Tensor,
@@ -68,10 +92,27 @@ def supports(head_size: int) -> bool:
     return head_size >= _MIN_PADDED and head_size & (head_size - 1) == 0
 
 
-def matvec_shape(rows: int, columns: int) -> dict[str, int]:
-    """Return the block sizes for a matrix; measured on an H100, see docs/benchmarks.md."""
+@dataclass(frozen=True, kw_only=True)
+class Blocks:
+    """What one program of the matrix kernel does: rows of the matrix, columns of them at a time."""
+
+    rows: int
+    columns: int
+    warps: int
+
+
+CHOSEN: dict[tuple[int, ...], Blocks] = {}
+"""Shape of a matrix -> blocks, where ``aot_tuning`` has timed them."""
+
+
+def blocks_of(rows: int, columns: int) -> Blocks:
+    """Return the block sizes for a matrix ``[rows, columns]``.
+
+    Those that were not timed have what did well on an H100; see docs/benchmarks.md.
+    """
     narrow = columns <= _WIDE and rows >= 2 * _WIDE
-    return {"ROWS": 2 if narrow else 1, "BLOCK": _WIDE, "STAGES": 1, "num_warps": 8}
+    default = Blocks(rows=2 if narrow else 1, columns=_WIDE, warps=8)
+    return CHOSEN.get((rows, columns), default)
 
 
 @triton_op("mmtrt::matvec", mutates_args={})
@@ -86,8 +127,8 @@ def _matvec(
 ) -> torch.Tensor:
     width = weight.shape[0] // 2 if gated else weight.shape[0]
     out = torch.empty((1, width), dtype=x.dtype, device=x.device)
-    shape = matvec_shape(*weight.shape)
-    wrap_triton(aot_kernels.matvec)[(ceil(width / shape["ROWS"]),)](
+    blocks = blocks_of(*weight.shape)
+    wrap_triton(aot_kernels.matvec)[(ceil(width / blocks.rows),)](
         x,
         weight,
         # A kernel takes no None; what is not there is not read.
@@ -102,7 +143,10 @@ def _matvec(
         GATED=gated,
         BIAS=bias is not None,
         RESIDUAL=residual is not None,
-        **shape,
+        ROWS=blocks.rows,
+        BLOCK=blocks.columns,
+        STAGES=1,
+        num_warps=blocks.warps,
     )
     return out
 

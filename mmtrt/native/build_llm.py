@@ -13,6 +13,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmtrt.native.aot_engine import (
+    AotTarget,
+    add_aot_target,
+    aot_target_of,
+    build_llm_packages,
+)
 from mmtrt.native.component import Component, ComponentName, read_component
 from mmtrt.native.engine_config import write_engine_config
 from mmtrt.native.errors import NativeError, report
@@ -37,26 +43,40 @@ def build_llm(
     engine: str,
     limits: LlmLimits,
     target: PlanTarget | None = None,
+    aot: AotTarget | None = None,
 ) -> None:
-    """Write ``model.onnx``, or a plan for a ``target``, and ``config.json`` of a language model.
+    """Write ``model.onnx``, a plan or packages for a target, and ``config.json``.
 
     Raises:
         NativeError: ART2xx or MDL2xx, if the checkpoint cannot be used; ENG2xx, if the limits
-            contradict each other or the model.
+            contradict each other or the model; PAR205, if it is split between ranks and the
+            engine format cannot have them.
     """
     component = read_component(checkpoint_dir, *PARTS)
     if component.component == "llm":
         check_limits(limits)
+    if component.tp_size > 1 and aot is None:
+        raise NativeError(
+            f"--engine {engine} cannot hold a model that is split between {component.tp_size} "
+            "ranks",
+            code="PAR205",
+            why="its graphs have no operator that lets ranks exchange anything",
+            fix="use --engine aot_inductor, or convert with --tp-size 1",
+        )
     family = family_of(component.family)
     text = family.text_config(component)
     _check_model(text, limits.max_seq_len)
     packed = f", {component.quantization.format}" if component.quantization else ""
     name = "LLM" if component.component == "llm" else component.component
+    verb = "compiling" if aot else "exporting"
     say(
-        f"exporting the {name}: {text.get('num_hidden_layers', 'default')} layers, "
+        f"{verb} the {name}: {text.get('num_hidden_layers', 'default')} layers, "
         f"hidden {component.hidden_size}, max_seq_len {limits.max_seq_len}, "
-        f"{component.dtype}{packed}"
+        f"{aot.dtype_of(component) if aot else component.dtype}{packed}"
     )
+    if aot is not None:
+        build_llm_packages(component, checkpoint_dir, output_dir, limits=limits, target=aot)
+        return
     graph = family.graph(component, checkpoint_dir, limits.max_seq_len)
     output_dir.mkdir(parents=True, exist_ok=True)
     exported = export_onnx(
@@ -121,6 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_directory(parser, "--output-dir", "where the engine is written")
     add_engine(parser)
     add_target(parser)
+    add_aot_target(parser)
     limits = (
         ("--max-batch-size", True, "requests in one call"),
         ("--max-input-len", False, "tokens of a prompt; not for a decoder"),
@@ -160,6 +181,7 @@ def _build(flags: argparse.Namespace) -> None:
         engine=flags.engine,
         limits=limits,
         target=target_of(flags),
+        aot=aot_target_of(flags),
     )
 
 

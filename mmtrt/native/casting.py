@@ -23,7 +23,9 @@ _BF16_SHIFT = 16
 _BF16_NAN = 0x7FC0
 
 
-def cast_tensor(tensor: StoredTensor, name: str, dtype: str | None) -> PlannedTensor:
+def cast_tensor(
+    tensor: StoredTensor | PlannedTensor, name: str, dtype: str | None
+) -> PlannedTensor:
     """Plan a tensor's copy under a new name; ``dtype`` ``None`` keeps it, integers are always kept.
 
     Raises:
@@ -34,7 +36,7 @@ def cast_tensor(tensor: StoredTensor, name: str, dtype: str | None) -> PlannedTe
     return PlannedTensor(name, dtype, tensor.shape, lambda: _cast_chunks(tensor, dtype))
 
 
-def _cast_chunks(tensor: StoredTensor, dtype: str) -> Iterator[memoryview]:
+def _cast_chunks(tensor: StoredTensor | PlannedTensor, dtype: str) -> Iterator[memoryview]:
     import numpy as np
 
     for chunk in tensor.chunks():

@@ -1,9 +1,10 @@
 """One component of a checkpoint: its directory, its configuration.
 
 A model has ``vision`` and ``llm``; one that reads and writes apart has ``encoder`` and ``decoder``
-in the place of ``llm``, or only ``decoder`` where what it reads is the picture. A component
-directory holds ``config.json`` and ``rank0.safetensors``; stages after ``convert`` read nothing
-else of the model.
+in the place of ``llm``, or only ``decoder`` where what it reads is the picture; one that listens
+has ``audio``, which lies in ``vision/audio`` since one stage builds both engines. A component
+directory holds ``config.json`` and ``rank0.safetensors``, or one such file for each rank that the
+language model is split between; stages after ``convert`` read nothing else of the model.
 """
 
 from __future__ import annotations
@@ -19,7 +20,18 @@ SCHEMA = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "rank0.safetensors"
 
-ComponentName = Literal["llm", "encoder", "decoder", "vision"]
+
+def weights_file(rank: int) -> str:
+    """Return the name of a rank's weights, which is that of TensorRT-LLM."""
+    return f"rank{rank}.safetensors"
+
+
+ComponentName = Literal["llm", "encoder", "decoder", "vision", "audio"]
+
+
+def place_of(component: ComponentName) -> str:
+    """Return where a component lies below a checkpoint."""
+    return "vision/audio" if component == "audio" else component
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +55,16 @@ class SpecialTokens:
 
 @dataclass(frozen=True, kw_only=True)
 class Quantization:
-    """How the linear weights of a component are packed; ``MatMulNBits`` layout of ONNX Runtime."""
+    """How the linear weights of a component are packed."""
 
     format: str
     bits: int
     block_size: int
-    """Weights along the input side that share one scale."""
+    """Weights along the input side that share one scale; 0: all that make one output."""
     modules: tuple[str, ...]
     """Linear modules that are packed, by their path in the checkpoint, sorted."""
+    scaled: tuple[str, ...] = ()
+    """Those whose inputs are multiplied by a ``pre_quant_scale``, which their weights undo."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,14 +87,16 @@ class Component:
     special_tokens: SpecialTokens
     tie_word_embeddings: bool
     quantization: Quantization | None = None
+    tp_size: int = 1
+    """Ranks that the weights are split between; see ``tensor_split``."""
 
     def write(self, directory: Path) -> None:
         """Write ``config.json`` into an existing directory."""
-        tokens = self.special_tokens
-        write_json(
-            directory / CONFIG_FILE,
-            {"schema": SCHEMA, **asdict(self), "image_token_id": tokens.image},
-        )
+        document = {"schema": SCHEMA, **asdict(self), "image_token_id": self.special_tokens.image}
+        if self.tp_size == 1:
+            # Says nothing, and engines are keyed by these bytes.
+            del document["tp_size"]
+        write_json(directory / CONFIG_FILE, document)
 
 
 def read_component(directory: Path, *expected: ComponentName) -> Component:
@@ -109,8 +125,10 @@ def read_component(directory: Path, *expected: ComponentName) -> Component:
             f"{directory}: holds the {document['component']} component, {wanted} is needed",
             code="ART202",
         )
-    if not (directory / WEIGHTS_FILE).is_file():
-        raise NativeError(f"{directory / WEIGHTS_FILE}: no such file", code="ART201")
+    document.setdefault("tp_size", 1)
+    for rank in range(document["tp_size"]):
+        if not (directory / weights_file(rank)).is_file():
+            raise NativeError(f"{directory / weights_file(rank)}: no such file", code="ART201")
     absent = [field.name for field in fields(Component) if field.name not in document]
     if absent:
         raise NativeError(f"{directory / CONFIG_FILE}: lacks {absent[0]}", code="ART202")
@@ -119,5 +137,6 @@ def read_component(directory: Path, *expected: ComponentName) -> Component:
     known["special_tokens"] = SpecialTokens.from_json(known["special_tokens"])
     known["image_size"] = tuple(known["image_size"])
     if packed:
-        packed["modules"] = tuple(packed["modules"])
+        for name in ("modules", "scaled"):
+            packed[name] = tuple(packed.get(name, ()))
     return Component(**known, quantization=Quantization(**packed) if packed else None)

@@ -14,20 +14,25 @@ from typing import Any
 from mmtrt.native.block_quantization import ACCURACY_LEVEL
 from mmtrt.native.component import (
     CONFIG_FILE,
-    WEIGHTS_FILE,
     Component,
     ComponentName,
     Quantization,
     SpecialTokens,
+    weights_file,
 )
 from mmtrt.native.digests import digests
 from mmtrt.native.errors import NativeError
 from mmtrt.native.json_file import read_json, write_json
 from mmtrt.native.onnx_export import MODEL_FILE, ExportedGraph
 from mmtrt.native.tensorrt_api import PLAN_ENGINES, PLAN_FILE
+from mmtrt.native.ties import AOT_ENGINE, Ties, ties_of
 
 SCHEMA = 1
-ENGINES = ("onnxruntime", *PLAN_ENGINES)
+ENGINES = ("onnxruntime", *PLAN_ENGINES, AOT_ENGINE)
+AOT_GRAPH = "graph.pt2"
+"""The package of a vision encoder; a language model has several, told by ``aot.json``."""
+_GRAPHS = {"onnxruntime": MODEL_FILE, AOT_ENGINE: "aot.json"}
+"""Engine format -> the file without which there is none; a plan for all others."""
 _TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "mmtrt")
 
 
@@ -37,6 +42,9 @@ class EngineConfig:
 
     family: str
     component: ComponentName
+    engine: str
+    ties: Ties | None
+    """``None`` in engines that were built before this was recorded."""
     limits: Mapping[str, int]
     hidden_size: int
     vocab_size: int
@@ -44,6 +52,8 @@ class EngineConfig:
     image_size: tuple[int, int]
     special_tokens: SpecialTokens
     inputs: Sequence[Mapping[str, Any]]
+    format: str | None = None
+    """Number format of packed weights."""
 
 
 def write_engine_config(
@@ -54,8 +64,23 @@ def write_engine_config(
     engine: str,
     limits: Mapping[str, int],
     graph: ExportedGraph,
+    dtype: str | None = None,
+    ties: Ties | None = None,
 ) -> None:
-    """Write ``config.json`` beside the graph."""
+    """Write ``config.json`` beside the graph.
+
+    Args:
+        output_dir: where the graph is.
+        component: what was built.
+        checkpoint_dir: what it was built from.
+        engine: engine format.
+        limits: by name.
+        graph: its files, inputs and outputs.
+        dtype: what an engine stores and computes in; left out, it stores the component's type and
+            computes in float32.
+        ties: what it is tied to; left out, to ONNX Runtime.
+    """
+    ties = ties or ties_of("onnxruntime", "cpu", opset=graph.opset)
     write_json(
         output_dir / CONFIG_FILE,
         {
@@ -64,8 +89,9 @@ def write_engine_config(
             "component": component.component,
             "engine": engine,
             "limits": dict(limits),
-            "dtype": component.dtype,
-            "compute_dtype": "float32",
+            "dtype": dtype or component.dtype,
+            "compute_dtype": dtype or "float32",
+            "tied_to": ties.to_json(),
             "quantization": _quantization(component.quantization),
             "hidden_size": component.hidden_size,
             "vocab_size": component.vocab_size,
@@ -78,7 +104,10 @@ def write_engine_config(
             "inputs": [asdict(spec) for spec in graph.inputs],
             "outputs": [asdict(spec) for spec in graph.outputs],
             "versions": {tool: _version(tool) for tool in _TOOLS},
-            "sources": digests(checkpoint_dir, [CONFIG_FILE, WEIGHTS_FILE]),
+            "sources": digests(
+                checkpoint_dir,
+                [CONFIG_FILE, *(weights_file(rank) for rank in range(component.tp_size))],
+            ),
         },
     )
 
@@ -90,7 +119,8 @@ def _quantization(packed: Quantization | None) -> dict[str, Any] | None:
         "format": packed.format,
         "bits": packed.bits,
         "block_size": packed.block_size,
-        "accuracy_level": ACCURACY_LEVEL[packed.bits],
+        # MatMulInteger has no choice of arithmetic.
+        "accuracy_level": ACCURACY_LEVEL[packed.bits] if packed.block_size else None,
     }
 
 
@@ -125,8 +155,8 @@ def read_engine_config(directory: Path, expected: ComponentName) -> EngineConfig
     if "files" not in document:
         raise NativeError(f"{directory / CONFIG_FILE}: names no files", code="ART203")
     missing = [name for name in document["files"] if not (directory / name).is_file()]
-    graph = PLAN_FILE if document["engine"] in PLAN_ENGINES else MODEL_FILE
-    if graph not in document["files"] or missing:
+    graph = _GRAPHS.get(document["engine"], PLAN_FILE)
+    if not {graph, AOT_GRAPH}.intersection(document["files"]) or missing:
         raise NativeError(
             f"{directory / (missing or [graph])[0]}: no such file",
             code="ART203",
@@ -143,13 +173,25 @@ def read_engine_config(directory: Path, expected: ComponentName) -> EngineConfig
 
 
 def _parse(document: dict[str, Any]) -> EngineConfig:
-    names = ("family", "component", "limits", "hidden_size", "vocab_size", "num_visual_features")
+    names = (
+        "family",
+        "component",
+        "engine",
+        "limits",
+        "hidden_size",
+        "vocab_size",
+        "num_visual_features",
+    )
     height, width = document["image_size"]
     return EngineConfig(
         **{name: document[name] for name in names},
+        ties=Ties.from_json(document["engine"], tied)
+        if (tied := document.get("tied_to"))
+        else None,
         image_size=(height, width),
         special_tokens=SpecialTokens.from_json(document["special_tokens"]),
         inputs=document["inputs"],
+        format=(document.get("quantization") or {}).get("format"),
     )
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 from mmtrt.native.component import CONFIG_FILE
 from mmtrt.native.engine_config import EngineConfig, read_engine_config
 from mmtrt.native.errors import NativeError
+from mmtrt.native.integer_sums import check_integer_sums
 from mmtrt.native.limits import START_TOKENS, LlmLimits
+from mmtrt.native.tensorrt_api import raise_all
+from mmtrt.native.ties import AOT_ENGINE, Machine, misfits
 
 _SHARED = ("family", "hidden_size", "vocab_size", "num_visual_features")
 
@@ -18,19 +21,31 @@ class EngineSet:
     """Configurations of the engines; graphs are not read yet."""
 
     directories: dict[str, Path]
-    """``llm`` (the one that writes), ``vision`` and, where there is one, ``encoder``."""
+    """``llm`` (the one that writes), ``vision``; ``encoder`` and ``audio`` where they are."""
     llm: EngineConfig
     vision: EngineConfig
     encoder: EngineConfig | None
+    audio: EngineConfig | None = None
     limits: LlmLimits
     """Of the language model: what its engines serve together."""
+
+    @property
+    def graphs(self) -> dict[str, Path]:
+        """Directories of engines that are one graph; packages of a language model are not."""
+        if self.llm.engine != AOT_ENGINE:
+            return self.directories
+        return {name: path for name, path in self.directories.items() if name != "llm"}
 
 
 def read_engines(engine_dir: Path) -> EngineSet:
     """Read ``vision/`` and ``llm/``, or ``llm/decoder/`` and ``llm/encoder/`` in its place.
 
+    And ``vision/audio/``, where it is.
+
     Raises:
-        NativeError: ART203, if an engine is missing or does not fit the others.
+        NativeError: ART203, if an engine is missing or does not fit the others; ART212, with every
+            field in which this machine is not what the engines are tied to; ART214, if its
+            processor would cut sums off.
     """
     directories = {"llm": engine_dir / "llm", "vision": engine_dir / "vision"}
     apart = (engine_dir / "llm/decoder" / CONFIG_FILE).is_file()
@@ -42,7 +57,12 @@ def read_engines(engine_dir: Path) -> EngineSet:
     if apart and (engine_dir / "llm/encoder" / CONFIG_FILE).is_file():
         directories["encoder"] = engine_dir / "llm/encoder"
         encoder = read_engine_config(directories["encoder"], "encoder")
-    others = {"vision": vision, **({"llm/encoder": encoder} if encoder else {})}
+    audio = None
+    if (engine_dir / "vision/audio" / CONFIG_FILE).is_file():
+        directories["audio"] = engine_dir / "vision/audio"
+        audio = read_engine_config(directories["audio"], "audio")
+    found = {"vision": vision, "llm/encoder": encoder, "vision/audio": audio}
+    others = {place: engine for place, engine in found.items() if engine is not None}
     for place, other in others.items():
         for name in _SHARED:
             ours, theirs = getattr(llm, name), getattr(other, name)
@@ -52,6 +72,14 @@ def read_engines(engine_dir: Path) -> EngineSet:
                     code="ART203",
                     fix="build both engines from the same checkpoint",
                 )
+    machine = Machine()
+    raise_all(
+        misfit
+        for place, engine in {"llm": llm, **others}.items()
+        if engine.ties is not None
+        for misfit in misfits(directories[place.split("/")[-1]], engine.ties, machine)
+    )
+    check_integer_sums(directories["llm"], llm.format)
     batch = min(engine.limits["max_batch_size"] for engine in (llm, encoder or llm))
     limits = {
         # What the decoder of a model that reads elsewhere does not state.
@@ -67,5 +95,6 @@ def read_engines(engine_dir: Path) -> EngineSet:
         llm=llm,
         vision=vision,
         encoder=encoder,
+        audio=audio,
         limits=LlmLimits(**limits),
     )

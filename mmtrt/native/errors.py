@@ -34,11 +34,17 @@ class NativeError(MmtrtError):
     """A flag, a file or a request that a native stage cannot accept; exit status 2."""
 
 
+class HostLacks(NativeError):
+    """This machine lacks what the stage needs; exit status 5."""
+
+    exit_code = _EXIT_HOST
+
+
 def report(stage: Callable[[], None]) -> int:
     """Run a stage and return its exit status; a user's mistake costs no traceback, a bug does.
 
     Returns:
-        0, 2 for a ``NativeError``, 1 when the disk refuses, 5 when a package is not installed,
+        0, 2 for a ``NativeError`` (5 for ``HostLacks``), 1 when the disk refuses, 5 when a package is not installed,
         130 when interrupted.
     """
     try:

@@ -31,6 +31,11 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_media(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add ``--media``."""
+    parser.add_argument("--media", choices=("audio",), nargs="+", default=[], help=text)
+
+
 def positive(text: str) -> int:
     """Parse a whole number of at least one."""
     number = int(text)

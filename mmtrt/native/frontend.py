@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from mmtrt.native.errors import NativeError
+from mmtrt.native.sound_file import Sound
 from mmtrt.native.steps import Feed
+from mmtrt.native.video_file import Video
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,8 @@ class Prepared:
     """Inputs of the vision engine for all pictures of the batch; empty without pictures."""
     vision_items: int = 0
     """What counts against ``vision.max_batch_size``: pictures, tiles, or shares of patch rows."""
+    sounds: Sequence[Mapping[str, Any]] = ()
+    """Inputs of the audio engine, one call each."""
     encoder_len: int = 0
     """Rows that one request attends to across; 0 where there is a prompt table."""
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -38,6 +42,8 @@ class Start:
     """float32 ``[P, H]``; ``None`` where no id addresses it."""
     feed: Feed | None = None
     """Inputs beside the common ones; plain positions where ``None``."""
+    placeholder: int | None = None
+    """Token that a row of the table stands for; the image token where ``None``."""
 
 
 class Engines(Protocol):
@@ -72,7 +78,11 @@ class Frontend(Protocol):
     def start(
         self, prepared: Prepared, features: Mapping[str, Any] | None, engines: Engines
     ) -> Start:
-        """Return how the language model begins; ``features`` are the vision engine's outputs."""
+        """Return how the language model begins.
+
+        ``features`` are the vision engine's outputs by name; with ``prepared.sounds`` also
+        ``sounds``: the audio engine's, by name, for each of them.
+        """
         ...
 
     def decode(self, ids: list[int]) -> str:
@@ -80,19 +90,68 @@ class Frontend(Protocol):
         ...
 
 
-def check_placeholders(prompt: str, placeholder: str, images: int) -> None:
-    """Refuse a prompt whose placeholders and images do not pair up.
+@runtime_checkable
+class TakesVideos(Frontend, Protocol):
+    """A family whose requests may show one video in the place of pictures."""
+
+    def video_prompt(self, text: str) -> str:
+        """Return the text of a request that shows one video; as ``prompt`` otherwise.
+
+        Raises:
+            NativeError: RUN212, if it holds other placeholders than one of a video.
+        """
+        ...
+
+    def prepare_videos(self, prompts: Sequence[str], videos: Sequence[Video]) -> Prepared:
+        """Return a batch of prompts, each with its video, as tensors.
+
+        Raises:
+            NativeError: RUN214 or RUN216, if the model cannot take them.
+        """
+        ...
+
+
+@runtime_checkable
+class TakesSounds(Frontend, Protocol):
+    """A family whose requests may hold one sound, beside pictures or without."""
+
+    @property
+    def sampling_rate(self) -> int:
+        """Samples a second of a sound."""
+        ...
+
+    def sound_prompt(self, text: str, images: int) -> str:
+        """Return the text of a request with a sound and so many images; as ``prompt`` otherwise.
+
+        Raises:
+            NativeError: RUN212, if it holds other placeholders than those.
+        """
+        ...
+
+    def prepare_sounds(
+        self, prompts: Sequence[str], pictures: Sequence[Sequence[Any]], sounds: Sequence[Sound]
+    ) -> Prepared:
+        """Return a batch of prompts, each with its PIL images and its sound, as tensors.
+
+        Raises:
+            NativeError: RUN214 or RUN216, if the model cannot take them.
+        """
+        ...
+
+
+def check_placeholders(prompt: str, placeholder: str, shown: int, what: str = "image") -> None:
+    """Refuse a prompt whose placeholders and images, or videos, do not pair up.
 
     Raises:
         NativeError: RUN212.
     """
     count = prompt.count(placeholder)
-    if count != images:
+    if count != shown:
         raise NativeError(
-            f"a text holds {count} times {placeholder} and has {images} images",
+            f"a text holds {count} times {placeholder} and has {shown} {what}s",
             code="RUN212",
-            why="each placeholder stands for one image of its request",
-            fix=f"write {placeholder} {images} times, or leave it out: it is then put in its place",
+            why=f"each placeholder stands for one {what} of its request",
+            fix=f"write {placeholder} {shown} times, or leave it out: it is then put in its place",
         )
 
 

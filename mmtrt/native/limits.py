@@ -116,7 +116,7 @@ def _excesses(
         yield NativeError(
             f"the call has {size.images} images, vision.max_batch_size is {vision_max_batch_size}",
             code="RUN202",
-            why="a picture that is cut counts once for each of its tiles",
+            why="a picture that is cut counts once for each of its tiles, a video for its frames",
             fix="send fewer images, or " + rebuild.format("vision.max_batch_size", size.images),
         )
     if size.input_len > llm.max_input_len:

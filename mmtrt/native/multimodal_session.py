@@ -7,13 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+from mmtrt.native.aot_engine_session import open_engines
+from mmtrt.native.errors import NativeError
 from mmtrt.native.families import family_of
-from mmtrt.native.frontend import Frontend, Prepared
+from mmtrt.native.frontend import Frontend, Prepared, TakesSounds, TakesVideos
 from mmtrt.native.generation import Generation, ms_since
 from mmtrt.native.image_file import open_image
 from mmtrt.native.limits import START_TOKENS, check_request
 from mmtrt.native.sampling import Sampling
-from mmtrt.native.session import EngineSession
+from mmtrt.native.sound_file import open_sound
+from mmtrt.native.video_file import open_video
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video of a request."""
+
+    path: str
+    """A file, or a directory of pictures."""
+    frames: int | None = None
+    """How many are taken of it; 8, or all of a shorter one, where ``None``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +39,10 @@ class Answer:
     """As the model read it, the image placeholder not yet repeated."""
     images: tuple[str, ...]
     """File names of its images."""
+    video: str | None = None
+    """Name of its video."""
+    audio: str | None = None
+    """Name of its sound."""
     text: str
     token_ids: list[int]
     finish_reason: str
@@ -39,6 +56,8 @@ class Answers:
     vision_ms: float
     """Wall time of the vision engine; 0 without images."""
     generation: Generation
+    audio_ms: float = 0.0
+    """Wall time of the audio engine; 0 without sounds."""
 
 
 class MultimodalSession:
@@ -48,9 +67,10 @@ class MultimodalSession:
         """Open engines and model.
 
         Raises:
-            NativeError: ART203 or RUN214, if one of them cannot be used, or they do not fit.
+            NativeError: ART203, ART212 or RUN214, if one of them cannot be used here, or they do
+                not fit.
         """
-        self.engines = EngineSession(engine_dir)
+        self.engines = open_engines(engine_dir)
         llm = self.engines.llm
         self.frontend: Frontend = family_of(llm.family).frontend(
             model_dir, llm, self.engines.vision
@@ -64,23 +84,38 @@ class MultimodalSession:
         """
         return [self.frontend.prompt(text, images) for text in texts]
 
-    def prepare(self, prompts: Sequence[str], image_paths: Sequence[Sequence[str]]) -> Prepared:
-        """Read the images and return the batch as tensors.
+    def prepare(
+        self,
+        prompts: Sequence[str],
+        image_paths: Sequence[Sequence[str]],
+        clips: Sequence[Clip] = (),
+        sound_paths: Sequence[str] = (),
+    ) -> Prepared:
+        """Read images and sounds, or the videos, and return the batch as tensors.
 
         Raises:
-            NativeError: RUN21x, if the images cannot be read or the model cannot take them.
+            NativeError: RUN21x, if a file cannot be read or the model cannot take it.
         """
         # The same file may stand for several requests: read it once.
         opened = {path: open_image(path) for paths in image_paths for path in paths}
-        return self.frontend.prepare(
-            prompts, [[opened[path] for path in paths] for paths in image_paths]
-        )
+        if clips:
+            videos = {clip: open_video(clip.path, clip.frames) for clip in clips}
+            return self._videos.prepare_videos(prompts, [videos[clip] for clip in clips])
+        pictures = [[opened[path] for path in paths] for paths in image_paths]
+        if sound_paths:
+            rate = self._sounds.sampling_rate
+            sounds = {path: open_sound(path, rate) for path in sound_paths}
+            heard = [sounds[path] for path in sound_paths]
+            return self._sounds.prepare_sounds(prompts, pictures, heard)
+        return self.frontend.prepare(prompts, pictures)
 
     def answer(
         self,
         texts: Sequence[str],
         image_paths: Sequence[Sequence[str]] = (),
         *,
+        clips: Sequence[Clip] = (),
+        sound_paths: Sequence[str] = (),
         max_new_tokens: int,
         sampling: Sampling | None = None,
         keep_logits: bool = False,
@@ -90,6 +125,8 @@ class MultimodalSession:
         Args:
             texts: one for each request.
             image_paths: the images of each request, or nothing at all.
+            clips: the video of each request, or nothing at all; not beside images.
+            sound_paths: the sound of each request, or nothing at all; not beside videos.
             max_new_tokens: most tokens of an answer.
             sampling: how tokens are chosen; greedy by default.
             keep_logits: keep the logits of every step in the result.
@@ -98,8 +135,22 @@ class MultimodalSession:
             NativeError: RUN2xx, if the request does not fit or its images cannot be read.
         """
         paths = [list(each) for each in image_paths] or [[] for _ in texts]
-        prompts = [self.frontend.prompt(*pair) for pair in zip(texts, map(len, paths))]
-        prepared = self.prepare(prompts, paths)
+        if clips and any(paths):
+            raise NativeError(
+                "pictures and videos in one batch",
+                code="RUN217",
+                why="the frames of a video take the place of pictures",
+                fix="leave --image-path or --video-path out",
+            )
+        if sound_paths:
+            self._check_sounds(paths, clips, sampling or Sampling())
+        if clips:
+            prompts = [self._videos.video_prompt(text) for text in texts]
+        elif sound_paths:
+            prompts = [self._sounds.sound_prompt(*pair) for pair in zip(texts, map(len, paths))]
+        else:
+            prompts = [self.frontend.prompt(*pair) for pair in zip(texts, map(len, paths))]
+        prepared = self.prepare(prompts, paths, clips, sound_paths)
         engines = self.engines
         is_apart = engines.llm.component == "decoder"
         size = engines.size_of(
@@ -118,11 +169,19 @@ class MultimodalSession:
             started = perf_counter()
             features = engines.encode_images(prepared.pixels, prepared.vision_items)
             vision_ms = ms_since(started)
+        audio_ms = 0.0
+        if prepared.sounds:
+            engines.load("audio")
+            started = perf_counter()
+            sounds = [engines.encode_sound(sound) for sound in prepared.sounds]
+            audio_ms = ms_since(started)
+            features = {**(features or {}), "sounds": sounds}
         start = self.frontend.start(prepared, features, engines)
         generation = engines.generate(
             start.prompts,
             start.table,
             feed=start.feed,
+            placeholder=start.placeholder,
             max_new_tokens=max_new_tokens,
             sampling=sampling,
             keep_logits=keep_logits,
@@ -133,6 +192,8 @@ class MultimodalSession:
                     prompt=texts[row],
                     full_prompt=prompt,
                     images=tuple(Path(path).name for path in paths[row]),
+                    video=Path(clips[row].path).name if clips else None,
+                    audio=Path(sound_paths[row]).name if sound_paths else None,
                     text=self.frontend.decode(generation.token_ids[row]),
                     token_ids=generation.token_ids[row],
                     finish_reason=generation.finish_reasons[row],
@@ -141,4 +202,67 @@ class MultimodalSession:
             ],
             vision_ms=vision_ms,
             generation=generation,
+            audio_ms=audio_ms,
         )
+
+    def _check_sounds(
+        self, paths: Sequence[Sequence[str]], clips: Sequence[Clip], sampling: Sampling
+    ) -> None:
+        """Refuse what cannot stand beside a sound.
+
+        Raises:
+            NativeError: RUN217.
+        """
+        if clips:
+            raise NativeError(
+                "videos and sounds in one batch",
+                code="RUN217",
+                why="no family takes both",
+                fix="leave --video-path or --audio-path out",
+            )
+        if any(paths) and sampling.repetition_penalty != 1.0:
+            raise NativeError(
+                "a repetition penalty beside pictures and sounds",
+                code="RUN217",
+                why="the rows of a batch stand for one token, that of an image or that of a sound",
+                fix="leave --repetition-penalty, --image-path or --audio-path out",
+            )
+
+    @property
+    def _sounds(self) -> TakesSounds:
+        """The frontend, where it takes sounds.
+
+        Raises:
+            NativeError: RUN217, if it takes none, or its engines hear none.
+        """
+        if not isinstance(self.frontend, TakesSounds):
+            raise NativeError(
+                f"{self.engines.llm.family} takes no sound",
+                code="RUN217",
+                why="its engines are built for pictures and text",
+                fix="leave --audio-path out",
+            )
+        if self.engines.audio is None:
+            raise NativeError(
+                "these engines take no sound",
+                code="RUN217",
+                why="vision/audio/ is not there",
+                fix="convert and build_vision with --media audio, or leave --audio-path out",
+            )
+        return self.frontend
+
+    @property
+    def _videos(self) -> TakesVideos:
+        """The frontend, where it takes videos.
+
+        Raises:
+            NativeError: RUN217, if it takes none.
+        """
+        if not isinstance(self.frontend, TakesVideos):
+            raise NativeError(
+                f"{self.engines.llm.family} takes no video",
+                code="RUN217",
+                why="its engines are built for pictures and text",
+                fix="leave --video-path out",
+            )
+        return self.frontend

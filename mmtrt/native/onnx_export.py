@@ -47,7 +47,8 @@ class ExportedGraph:
     files: tuple[str, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    opset: int
+    opset: int | None
+    """``None`` where the files are no ONNX graph."""
     size_bytes: int
 
 

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from mmtrt.native.engine_config import EngineConfig
-from mmtrt.native.engine_set import read_engines
+from mmtrt.native.engine_set import EngineSet, read_engines
 from mmtrt.native.errors import NativeError
 from mmtrt.native.generation import Generation as Generation
 from mmtrt.native.generation import ms_since, write
@@ -41,19 +41,21 @@ class _Running:
 class EngineSession:
     """The engines of one directory, and at most one running batch."""
 
-    def __init__(self, engine_dir: Path) -> None:
-        """Read the configurations; the graphs are loaded by ``load``.
+    def __init__(self, engine_dir: Path, engines: EngineSet | None = None) -> None:
+        """Read the configurations, unless they are given; the graphs are loaded by ``load``.
 
         Raises:
-            NativeError: ART203, if an engine is missing or does not fit the others.
+            NativeError: ART203, if an engine is missing or does not fit the others; ART212, if
+                this machine cannot run them.
         """
-        engines = read_engines(engine_dir)
+        engines = engines or read_engines(engine_dir)
         self.llm: EngineConfig = engines.llm
         self.vision: EngineConfig = engines.vision
         self.encoder: EngineConfig | None = engines.encoder
+        self.audio: EngineConfig | None = engines.audio
         self.limits: LlmLimits = engines.limits
         self.vision_max_batch_size: int = self.vision.limits["max_batch_size"]
-        self._graphs = graphs_of(engines.directories)
+        self._graphs = graphs_of(engines.graphs)
         self._inputs = {spec["name"]: spec for spec in self.llm.inputs}
         self._cache_names = [name for name in self._inputs if name.startswith(("keys_", "values_"))]
         self._running: _Running | None = None
@@ -88,6 +90,12 @@ class EngineSession:
         graph = self._graphs["vision"]
         names = [output.name for output in graph.get_outputs()]
         return dict(zip(names, graph.run(names, dict(pixels))))
+
+    def encode_sound(self, sound: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the audio engine's outputs for one sound by name, ``features`` among them."""
+        graph = self._graphs["audio"]
+        names = [output.name for output in graph.get_outputs()]
+        return dict(zip(names, graph.run(names, dict(sound))))
 
     def encode_prompts(self, prompts: Sequence[Sequence[int]], table: Any) -> tuple[Any, Any]:
         """Run the text encoder; see ``Engines.encode_prompts``."""
@@ -189,23 +197,28 @@ class EngineSession:
         sampling: Sampling | None = None,
         keep_logits: bool = False,
         feed: Feed | None = None,
+        placeholder: int | None = None,
     ) -> Generation:
         """Answer a batch of prompts; a request that has ended waits for the others.
+
+        ``placeholder`` is the token that a row of the table stands for, where it is another than
+        the image token.
 
         Raises:
             NativeError: RUN201 to RUN206, if a limit is exceeded.
         """
         check_request(self.size_of(prompts, new_tokens=max_new_tokens, images=0), self.limits, None)
-        self._graphs.load("llm")
+        self.load("llm")
         started = perf_counter()
         logits = self.prefill(prompts, table, new_tokens=max_new_tokens, feed=feed)
         prefill_ms = ms_since(started)
         vocab_size, special = self.llm.vocab_size, self.llm.special_tokens
+        stands_for = special.image if placeholder is None else placeholder
         return write(
             logits,
             self.decode,
             # For the repetition penalty an image is its placeholder, as in transformers.
-            seen=[[i if i < vocab_size else special.image or 0 for i in ids] for ids in prompts],
+            seen=[[i if i < vocab_size else stands_for or 0 for i in ids] for ids in prompts],
             special=special,
             max_new_tokens=max_new_tokens,
             sampling=sampling or Sampling(),

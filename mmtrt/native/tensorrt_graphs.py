@@ -12,6 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from mmtrt.native.engine_config import AOT_GRAPH
 from mmtrt.native.ort_graphs import OrtGraphs
 from mmtrt.native.tensorrt_api import PLAN_FILE
 from mmtrt.native.tensorrt_session import PlanSession
@@ -49,9 +50,13 @@ class PlanGraphs:
 
 
 def graphs_of(directories: dict[str, Path]) -> Any:
-    """Return the graphs of engine directories: plans, or what ONNX Runtime runs."""
+    """Return the graphs of engine directories: plans, packages, or what ONNX Runtime runs."""
     if all((directory / PLAN_FILE).is_file() for directory in directories.values()):
         return PlanGraphs(directories)
+    if all((directory / AOT_GRAPH).is_file() for directory in directories.values()):
+        from mmtrt.native.aot_graphs import AotGraphs
+
+        return AotGraphs(directories)
     return OrtGraphs(directories)
 
 

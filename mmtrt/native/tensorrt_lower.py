@@ -19,6 +19,7 @@ from mmtrt.native.onnx_export import MODEL_FILE
 from mmtrt.native.tensorrt_api import PLAN_ENGINES, PLAN_FILE, TensorrtApi
 from mmtrt.native.tensorrt_plan import build
 from mmtrt.native.tensorrt_profile import graph_io, profile_of
+from mmtrt.native.ties import Ties
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,13 @@ def lower(directory: Path, engine: str, target: PlanTarget) -> None:
             "engine": engine,
             "files": [PLAN_FILE],
             "plan": record,
+            "tied_to": Ties(
+                engine=engine,
+                package=engine,
+                version=api.version,
+                device="cuda",
+                sm=tuple(record["compute_capabilities"]),
+            ).to_json(),
             "versions": {**document["versions"], engine: api.version},
         },
     )

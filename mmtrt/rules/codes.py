@@ -12,7 +12,7 @@ from mmtrt.rules.engine import (
     version_without_engines,
 )
 from mmtrt.rules.env import examples_missing, network_not_allowed, pin_contradicted
-from mmtrt.rules.eval import not_evaluated, nothing_to_compare
+from mmtrt.rules.eval import no_data_set, not_evaluated, nothing_to_compare
 from mmtrt.rules.host import (
     disk_short,
     gpu_memory_short,
@@ -23,6 +23,7 @@ from mmtrt.rules.host import (
 )
 from mmtrt.rules.model import (
     checkpoint_without_prompt,
+    layout_of_authors,
     misleading_path,
     pickled_weights_allowed,
     unpinned_revision,
@@ -85,6 +86,7 @@ RULES: dict[str, Rule] = {
         ("ENV103", network_not_allowed),
         ("EVL102", not_evaluated),
         ("EVL103", nothing_to_compare),
+        ("EVL104", no_data_set),
         ("HST102", missing_tools),
         ("HST103", too_few_gpus),
         ("HST104", other_gpu),
@@ -96,6 +98,7 @@ RULES: dict[str, Rule] = {
         ("MDL103", misleading_path),
         ("MDL104", weights_not_there),
         ("MDL105", checkpoint_without_prompt),
+        ("MDL106", layout_of_authors),
         ("PAR101", heads_not_divisible),
         ("PAR102", unsupported_parallelism),
         ("PAR103", pipeline_too_deep),

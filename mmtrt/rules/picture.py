@@ -7,6 +7,7 @@ from pathlib import Path
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8"
+GIF = (b"GIF87a", b"GIF89a")
 STARTS_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers whose segment begins with precision, height and width (ITU-T T.81, table B.1)."""
 HEADER_BYTES = 1 << 20
@@ -14,11 +15,11 @@ HEADER_BYTES = 1 << 20
 
 
 def size_of(place: str) -> tuple[int, int] | None:
-    """Return (height, width) in pixels; ``None`` for anything but a PNG or JPEG file."""
+    """Return (height, width) in pixels; ``None`` for anything but a PNG, JPEG or GIF file."""
     try:
         with Path(place).open("rb") as file:
             content = file.read(HEADER_BYTES)
-        return _png(content) or _jpeg(content)
+        return _png(content) or _jpeg(content) or _gif(content)
     except (OSError, ValueError, struct.error):
         return None
 
@@ -27,6 +28,13 @@ def _png(content: bytes) -> tuple[int, int] | None:
     if not content.startswith(PNG):
         return None
     width, height = struct.unpack_from(">II", content, 16)
+    return (height, width) if height and width else None
+
+
+def _gif(content: bytes) -> tuple[int, int] | None:
+    if not content.startswith(GIF):
+        return None
+    width, height = struct.unpack_from("<HH", content, 6)
     return (height, width) if height and width else None
 
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mmtrt.backends.trtllm import VISION_DEFAULT
-from mmtrt.config.recipe import Recipe, resolve
-from mmtrt.errors import RecipeError
+from mmtrt.config.recipe import Recipe, priced
 from mmtrt.plan.graph import Plan
 from mmtrt.rules.picture import size_of
-from mmtrt.sizing.features import ImageCost
+from mmtrt.rules.sound import seconds_of
+from mmtrt.sizing.features import Flavour, ImageCost, audio_features
 from mmtrt.stages import Run
 
 DEFAULT_FRAMES = 8
@@ -78,23 +78,32 @@ class Counter:
     @cached_property
     def frames(self) -> int | None:
         """Frames of the video, if one is shown and the family takes it."""
-        if self.run.video is None or self.recipe.file.runner.video in (None, "none"):
+        if self.run.video is None or not self._takes_video():
             return None
         fixed = self.recipe.variant.facts.num_frames
         return fixed or self.run.video_frames or DEFAULT_FRAMES
+
+    @cached_property
+    def heard(self) -> int:
+        """Rows of the sound, if one is played whose length its file tells."""
+        if self.run.audio is None:
+            return 0
+        flavour: Flavour = "hf" if self.plan.choice.backend.name == "native" else "trtllm"
+        return audio_features(self.recipe.file.family, seconds_of(self.run.audio), flavour)
 
     def cost(self) -> Cost:
         """Return what the dearest request costs at least."""
         groups = self._groups()
         costs = [self._of(group) for group in groups]
         marked = [sum(cost.marks for cost in each) for each in costs]
-        features = [sum(cost.features for cost in each) for each in costs]
+        features = [sum(cost.features for cost in each) + self.heard for each in costs]
         prompts = [
             rows + marks + text
             for rows, marks, text in zip(features, marked, self._texts(len(groups)))
         ]
         dear = costs[features.index(max(features))]
         shown = [f"{len(dear)} x ({dear[0].because})" if len(dear) > 1 else dear[0].because]
+        shown += [f"{self.heard} of the sound"] if self.heard else []
         once = self.recipe.file.runner.looks_once
         text = prompts[prompts.index(max(prompts))] - max(features)
         return Cost(
@@ -134,7 +143,7 @@ class Counter:
     def _of(self, pictures: Sequence[str]) -> list[ImageCost]:
         """Return what each picture of one request costs, or its video."""
         if self.frames is not None:
-            return [self._priced(None, 1, self.frames) or UNKNOWN]
+            return [self._video(self.frames)]
         looked_at = self.recipe.file.runner.image not in ("sample", "none")
         named = pictures if looked_at else ()
         costs = []
@@ -144,6 +153,26 @@ class Counter:
             costs.append(priced or self._alike(max(len(named), 1)))
         return costs
 
+    @property
+    def items_are_frames(self) -> bool:
+        """Whether a video is shown, and each of its frames counts alike on the vision engine."""
+        return self.frames is not None and self.recipe.sizing.image.tiles_per_slot == 1
+
+    def _takes_video(self) -> bool:
+        """Return whether the frames are looked at."""
+        file = self.recipe.file
+        if self.plan.choice.backend.name == "native":
+            return "video" in file.native.media
+        return file.runner.video not in (None, "none")
+
+    def _video(self, frames: int) -> ImageCost:
+        """Return what the video costs, or nothing where that depends on an unknown size."""
+        cost = self._priced(None, 1, frames)
+        if cost is not None and cost.is_worst:
+            size = size_of(self.run.video or "")
+            cost = None if size is None else self._priced(list(size), 1, frames)
+        return cost or UNKNOWN
+
     def _alike(self, pictures: int) -> ImageCost:
         """Return what any picture costs, or nothing where they differ."""
         one, other = (self._priced(size, pictures) for size in UNLIKE)
@@ -152,14 +181,13 @@ class Counter:
     def _priced(
         self, size: list[int] | None, pictures: int, frames: int | None = None
     ) -> ImageCost | None:
-        settings = self.recipe.settings
         workload = dataclasses.replace(
-            settings.workload, image_size=size, images_per_request=pictures, video_frames=frames
+            self.recipe.settings.workload,
+            image_size=size,
+            images_per_request=pictures,
+            video_frames=frames,
         )
-        try:
-            return resolve(dataclasses.replace(settings, workload=workload)).sizing.image
-        except RecipeError:
-            return None  # the facts do not say
+        return priced(self.recipe, workload)
 
 
 UNKNOWN = ImageCost(0, 0, "a picture of unknown size")

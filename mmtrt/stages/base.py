@@ -31,6 +31,8 @@ class Stage:
     """Whether the output is tied to a GPU class, which then enters the key."""
     RERUNS: ClassVar[bool] = False
     """Whether it runs again although its output is stored: what it does is the point, not that."""
+    MEASURES: ClassVar[bool] = False
+    """Whether its output holds times, which other stages on the same processor would spoil."""
 
     id: str = field(metadata={"key": False})
     """Name of the node in the recipe's graph."""

@@ -1,4 +1,7 @@
-"""Fetch a model from a hub at a pinned revision, link a local directory, or make one."""
+"""Fetch a model from a hub at a pinned revision, link a local directory, or make one.
+
+A data set of drawn pictures is made the same way.
+"""
 
 from __future__ import annotations
 
@@ -27,5 +30,11 @@ class Download(Stage):
     generate: str | None = field(default=None, metadata={"key": False})
     """Name of a random model that is made here; like the seed it stands in the command."""
     seed: int = field(default=0, metadata={"key": False})
+    questions: str | None = field(default=None, metadata={"key": False})
+    """Task of an evaluation whose data set is drawn here, in place of a model."""
+    count: int = field(default=0, metadata={"key": False})
+    """How many questions."""
+    expect: tuple[str, ...] = field(default=(), metadata={"key": False})
+    """``<algorithm>:<digest>=<name>`` of files that a lock knows; others are refused then."""
     allow_pickle: bool = False
     """Whether weights that execute code on loading may be taken."""

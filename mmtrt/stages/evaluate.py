@@ -13,7 +13,7 @@ class Eval(Stage):
     """Write ``scores.json``; whether the threshold was reached stands in it."""
 
     KIND: ClassVar[str] = "eval"
-    PORTS: ClassVar[tuple[str, ...]] = ("engine", "model", "env")
+    PORTS: ClassVar[tuple[str, ...]] = ("engine", "model", "env", "dataset")
     REPRODUCIBLE: ClassVar[Reproducible] = "semantic"
 
     family: str
@@ -25,6 +25,8 @@ class Eval(Stage):
     dataset_dir: str | None = field(default=None, metadata={"key": False})
     """The content of a local data set enters the key, its place does not."""
     max_ite: int = 20
+    batch_size: int = 1
+    """Questions in one call of the engines."""
     accuracy_threshold: float | None = None
     """Per cent."""
     test_trtllm: bool = True

@@ -15,6 +15,7 @@ class Run(Stage):
     KIND: ClassVar[str] = "run"
     PORTS: ClassVar[tuple[str, ...]] = ("engine", "model", "env")
     REPRODUCIBLE: ClassVar[Reproducible] = "no"
+    MEASURES: ClassVar[bool] = True
 
     family: str
     engine: str

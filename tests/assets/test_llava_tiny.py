@@ -24,7 +24,9 @@ FIRST_PICTURES_SHA256 = "d7c6c68542c513ada391ade6f2d8b6e1ab53166f35b6058376c044e
 # At the end of the path, so that nothing there can stand in for an installed package.
 sys.path.append(str(TOOLS))
 
-from llava_tiny import card, draw, pictures, questions  # noqa: E402  # needs the path above
+from llava_tiny import card, pictures, questions  # noqa: E402  # needs the path above
+
+from mmtrt.native import shapes as draw  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def test_card_and_metrics_belong_to_the_weights():
     assert (MODEL / "README.md").read_text(encoding="utf-8") == card.render(metrics)
 
 
-@pytest.mark.parametrize("kind", questions.QUESTIONS)
+@pytest.mark.parametrize("kind", draw.QUESTIONS)
 def test_recorded_accuracy_is_high(kind):
     metrics = json.loads((MODEL / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["held_out"]["count"] >= 300
@@ -160,7 +162,7 @@ def test_tokenizer_fits_the_model(model, processor):
 
 def test_chat_template_makes_the_prompt(processor):
     pytest.importorskip("jinja2")
-    content = [{"type": "image"}, {"type": "text", "text": questions.QUESTIONS["side"]}]
+    content = [{"type": "image"}, {"type": "text", "text": draw.QUESTIONS["side"]}]
     text = processor.apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True
     )

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.markdown import BEGIN, END, put_between, require_portable, table, to_markdown
+from benchmarks.markdown import (
+    BEGIN,
+    END,
+    put_between,
+    put_section,
+    require_portable,
+    table,
+    to_markdown,
+)
 from benchmarks.rows import MET, MISSED, Row, Section, duration, spread, times, verdict
 from benchmarks.timing import Sample, Timing
 
@@ -93,3 +101,17 @@ def test_verdicts_include_the_goal_itself():
     assert verdict(60.1, at_most=60.0) == MISSED
     assert verdict(0.8, at_least=0.8) == MET
     assert verdict(0.79, at_least=0.8) == MISSED
+
+
+def test_one_section_takes_the_place_of_its_older_self():
+    facts = [("date", "today"), ("memory", "8 GiB")]
+    first, second = Section("One", [Row("a", "1 s")]), Section("Two", [Row("b", "2 s")])
+    document = put_between(f"{BEGIN}\n{END}\n", to_markdown(facts, [first, second]))
+    newer = put_section(document, Section("One", [Row("a", "9 s")]), facts)
+    assert "| a | 9 s |" in newer and "| a | 1 s |" not in newer
+    assert "| b | 2 s |" in newer and newer.index("### One") < newer.index("### Two")
+    assert "Measured apart from the others: date today." in newer
+    assert newer.count("| date | today |") == 1
+    added = put_section(newer, Section("Three", [Row("c", "3 s")]), facts)
+    assert added.index("### Two") < added.index("### Three") < added.index(END)
+    assert put_section(added, Section("Three", [Row("c", "3 s")]), facts) == added

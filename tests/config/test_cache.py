@@ -40,7 +40,7 @@ def entries() -> list[Path]:
 def anew(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """Return a list that grows by each composition that Hydra does."""
     calls: list[tuple[str, ...]] = []
-    real = module._compose_anew
+    real = module.compose_anew
 
     def counted(
         words: tuple[str, ...], dirs: tuple[Path, ...], name: str
@@ -48,7 +48,7 @@ def anew(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         calls.append(words)
         return real(words, dirs, name)
 
-    monkeypatch.setattr(module, "_compose_anew", counted)
+    monkeypatch.setattr(module, "compose_anew", counted)
     return calls
 
 

@@ -376,9 +376,10 @@ error[CFG101]: recipe.stages.download must be a mapping, not the text 'download'
 error[CFG102]: there is no key 'recipe.sumary'
   at: my/recipe/mine.yaml:4:1
   why: the keys of recipe are name, title, summary, readme_section, family, hf_model_type, \
-trtllm_model_type, convert_script, name_words, default_variant, variants, stages, sources, quants, \
-sessions, backends, runner, workflow, dtype, dtypes, max_pp, calibrates_on, config_values, \
-prompt_table, visual_input, architecture, limits, workload, run, eval, repairs
+native_model_type, trtllm_model_type, convert_script, name_words, default_variant, variants, \
+stages, sources, quants, sessions, backends, engines, not_native, runner, native, workflow, \
+dtype, dtypes, max_pp, calibrates_on, config_values, prompt_table, visual_input, architecture, \
+limits, workload, run, eval, repairs
   fix: write summary
 error[CFG103]: recipe.summary must be said
   at: my/recipe/mine.yaml:2:1

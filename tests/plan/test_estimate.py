@@ -149,7 +149,8 @@ def test_memory_of_an_export_as_measured(linear, others, dtype, quant, mib):
     from mmtrt.sizing.weights import Weights
 
     weights = Weights(linear + others, 0, "", encoder=0, linear=linear)
-    plan = plan_of("llava", variant="tiny", backend="native", dtype=dtype, quant=quant)
+    measured = {"variant": "tiny", "dtype": dtype, "quant": quant, "quant__block_size": 32}
+    plan = plan_of("llava", backend="native", **measured)
     each = Needs(plan.recipe, native=True)
     vars(each)["weights"] = weights
     found = needs._export_ram(each.llm_bytes(dtype="float32"), each.llm_bytes())

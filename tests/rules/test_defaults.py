@@ -58,7 +58,8 @@ def plans(path: Path):
         words += OWN.get(path.stem, [])
         composed = compose(words)
         plan = make_plan(resolve(composed.settings, tuple(words), composed.where), LARGE)
-        if quant in plan.choice.backend.formats:
+        backend = plan.choice.backend
+        if quant in backend.formats and backend.name in (options.get("backends") or [backend.name]):
             yield variant, plan
 
 

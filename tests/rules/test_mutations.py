@@ -28,6 +28,7 @@ ROOMY = replace(
         "transformers": "4.57.1",
         "nvidia-modelopt": "0.37.0",
         "datasets": "3.1.0",
+        "pyarrow": "26.0.1",
         "numpy": "1.26.4",
     },
 )

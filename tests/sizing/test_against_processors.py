@@ -192,6 +192,10 @@ def test_qwen2_vl():
         cost = image_cost("qwen2_vl", shape, (height, width), flavour="hf")
         assert (cost.tiles, cost.features) == (patches, patches // 4)
         assert cost.features <= image_cost("qwen2_vl", shape, None, flavour="hf").features
+        for frames in (1, 2, 7, 8):
+            # A frame is a picture; two make a step (tests/native/test_video.py compares both).
+            video = image_cost("qwen2_vl", shape, (height, width), frames=frames, flavour="hf")
+            assert video.features == (frames + 1) // 2 * patches // 4
 
 
 def test_fuyu():

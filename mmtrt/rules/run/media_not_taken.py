@@ -30,9 +30,10 @@ from mmtrt.stages import Run
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error for what is missing or too much, a warning for what is left aside."""
     run = next((node.stage for node in plan.active() if isinstance(node.stage, Run)), None)
-    if run is None or plan.choice.backend.name == "native":
+    if run is None:
         return
     name, runner = plan.recipe.name, plan.recipe.file.runner
+    native = plan.choice.backend.name == "native"  # which refuses what it does not take: ENG101
 
     def finding(key: str, message: str, why: str, fix: str, severity: Severity) -> Finding:
         at = plan.recipe.where(("run", key))
@@ -42,14 +43,16 @@ def check(plan: Plan) -> Iterator[Finding]:
         ("video", run.video, runner.video),
         ("audio", run.audio, runner.audio),
     ):
+        if native:
+            continue
         if taken == "required" and given is None:
             why = "the runner stops without it"
             yield finding(key, f"{name} needs run.{key}", why, f"run.{key}=<file>", "error")
         if taken == "none" and given is not None:
             why = "the runner leaves it aside and answers about something else"
             yield finding(key, f"{name} takes no {key}", why, f"run.{key}=null", "warning")
-    if run.video is not None and run.images and runner.video == "optional":
-        why = "the runner stops if it gets both"
+    if run.video is not None and run.images and (native or runner.video == "optional"):
+        why = "frames take the place of pictures" if native else "the runner stops if it gets both"
         yield finding("image", "both a picture and a video", why, "run.image=null", "error")
     if run.video is None and run.video_frames is not None and runner.video != "required":
         why = "there is no video to take frames of"

@@ -1,9 +1,9 @@
 """Flag a request whose own pictures and words do not fit the engines.
 
 ## What it checks
-The pictures that ``run.image`` names, by the size in their headers, the frames of ``run.video`` and
-the words of ``run.prompt`` against the rows of one request, ``max_input_len``, ``max_seq_len`` and
-the batch of the vision engine. Only what is certain counts: a word is at least one token, and a
+The pictures that ``run.image`` names, by the size in their headers, the frames of ``run.video``, the
+length of ``run.audio`` (a WAV file) and the words of ``run.prompt`` against the rows of one request,
+``max_input_len``, ``max_seq_len`` and the batch of the vision engine. Only what is certain counts: a word is at least one token, and a
 picture that cannot be read here costs what every picture of the family costs, or nothing.
 
 ## Why it matters
@@ -42,6 +42,7 @@ def check(plan: Plan) -> Iterator[Finding]:
         return
     first, (needed, allowed) = next(iter(passed.items()))
     key = "video_frames" if counter.frames else "image" if run.images else "prompt"
+    key = "audio" if counter.heard else key
     batch = plan.recipe.sizing.limits.required("max_batch_size")
     # The table is for all requests, of which each has its share.
     wanted = {name: n * (batch if name == TABLE else 1) for name, (n, _) in passed.items()}
@@ -83,7 +84,7 @@ def _excesses(counter: Counter, cost: Cost) -> Iterator[tuple[str, tuple[int, in
     if seq is not None and decoder and seq >= usual + run.max_new_tokens:
         yield "max_seq_len", (cost.prompt + run.max_new_tokens, seq)
     vision, slot = counter.vision_batch(), sizing.image.tiles_per_slot
-    if vision is None or counter.frames is not None or run.batch_size > batch:
+    if vision is None or counter.items_are_frames or run.batch_size > batch:
         return  # SIZ109 speaks of frames, RUN101 of the batch
     once = counter.recipe.file.runner.looks_once
     usual_batch = 1 if once else max(sizing.demand.batch_size or 1, run.batch_size)

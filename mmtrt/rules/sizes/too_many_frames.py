@@ -25,18 +25,22 @@ from collections.abc import Iterator
 
 from mmtrt.plan.graph import Plan
 from mmtrt.rules.base import Finding
-from mmtrt.rules.request import Counter, asked_of_runner
+from mmtrt.rules.request import Counter, asked
 
 
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error for frames that do not fit, else a warning for more than the README has."""
-    run = asked_of_runner(plan)
+    run = asked(plan)
     if run is None:
         return
     counter = Counter(plan, run)
     frames, known = counter.frames, plan.recipe.file.runner.max_video_frames
+    if plan.choice.backend.name == "native":
+        known = None  # the README speaks of TensorRT-LLM's runner
     if frames is None or plan.recipe.variant.facts.num_frames is not None:
         return  # there is no video, or the model fixes its frames
+    if not counter.items_are_frames:
+        return  # SIZ106 counts patches
     items, vision = counter.cost().items, counter.vision_batch()
     fits = vision is None or items <= vision
     if fits and (known is None or frames <= known):
