@@ -36,7 +36,7 @@ test: $(VENV)/.dev ## run the tests (minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-rtx: $(VENV)-rtx/.dev ## compile plans with TensorRT-RTX, in a venv of its own; needs no GPU
-	$(VENV)-rtx/bin/python -m pytest tests/native_tensorrt
+	$(VENV)-rtx/bin/python -m pytest -m 'not network and not gpu' tests/native_tensorrt
 
 test-all: $(VENV)/.dev ## run the slow tests too
 	$(BIN)/python -m pytest -m 'not network and not gpu'

@@ -87,6 +87,7 @@ def test_plan_is_what_runs(home):
         assert key in stage["artifact"]
 
 
+@pytest.mark.slow
 def test_quantized_engines_answer_too(home):
     done = mmtrt(*TINY, "quant=int8_wo", "--json", cwd=home)
     assert done.returncode == 0, done.stderr

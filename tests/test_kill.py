@@ -21,6 +21,7 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("torch")
 
 KILLS = int(os.environ.get("MMTRT_KILLS", "1"))
+pytestmark = pytest.mark.slow
 OVERRIDES = ["recipe=llava", "variant=tiny"]
 
 

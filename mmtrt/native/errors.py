@@ -44,8 +44,8 @@ def report(stage: Callable[[], None]) -> int:
     """Run a stage and return its exit status; a user's mistake costs no traceback, a bug does.
 
     Returns:
-        0, 2 for a ``NativeError`` (5 for ``HostLacks``), 1 when the disk refuses, 5 when a package is not installed,
-        130 when interrupted.
+        0; 2 for a ``NativeError``, 5 for ``HostLacks`` and for a package that is not installed, 1
+        when the disk refuses, 130 when interrupted.
     """
     try:
         stage()

@@ -203,6 +203,7 @@ def test_fresh_pictures_are_answered(model, processor):
     assert min(shares.values()) >= 0.9, shares
 
 
+@pytest.mark.slow
 def test_quick_run_works_and_draws_the_same_data(tmp_path, transformers):
     out, drawn = tmp_path / "with space" / "model", tmp_path / "pictures"
     command = [sys.executable, str(TOOLS / "train_llava_tiny.py"), "--quick", "--seed", "0"]

@@ -8,7 +8,7 @@ import pytest
 
 from mmtrt.backends import native_quant
 from mmtrt.backends.base import Local
-from mmtrt.config.compose import compose
+from mmtrt.config.points import Composer
 from mmtrt.config.recipe import resolve
 from mmtrt.plan.build import make_plan
 from mmtrt.plan.graph import Plan
@@ -16,6 +16,8 @@ from mmtrt.plan.render import symbolic
 from mmtrt.rules.base import Finding
 from mmtrt.rules.codes import RULES
 from tests.worlds import HOST, RECIPES
+
+COMPOSER = Composer()
 
 TINY = {
     path.stem: path for path in RECIPES.glob("recipe/*.yaml") if "\n  tiny:\n" in path.read_text()
@@ -25,7 +27,7 @@ NEVER = ("deplot", "nougat")
 
 
 def plan_of(*words: str) -> Plan:
-    composed = compose(words)
+    composed = COMPOSER.compose(words)
     return make_plan(resolve(composed.settings, words, composed.where), HOST)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmtrt.cli import dispatch
+from tests.demo_home import built_home
 from tests.worlds import ROOT
 
 NEXT = "recipe=llava_next"
@@ -74,6 +76,9 @@ def built(tmp_path_factory) -> tuple[Path, dict[str, dict]]:
     pytest.importorskip("onnxruntime")
     home = tmp_path_factory.mktemp("it's home")
     tiny = ["recipe=llava", "variant=tiny", 'run.prompt="it\'s \\"red\\"\n$HOME \\\\"']
+    # The executor takes the engines from another store; the script builds its own.
+    shared = built_home(tmp_path_factory)
+    shutil.copytree(shared / "outputs/store", home / "outputs/store", symlinks=True)
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     for name in ("MMTRT_STORE", "MMTRT_RUNS", "OUT", "PYTHON"):
         env.pop(name, None)

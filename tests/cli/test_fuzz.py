@@ -72,7 +72,7 @@ def run(*words: str) -> tuple[int, str]:
     return code, out.getvalue() + err.getvalue()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(OVERRIDE, max_size=4), st.sampled_from(["plan", "check", "size"]))
 def test_overrides_never_end_in_a_traceback(tmp_path_factory, started, overrides, verb):
     root = tmp_path_factory.getbasetemp()
@@ -85,7 +85,7 @@ def test_overrides_never_end_in_a_traceback(tmp_path_factory, started, overrides
         assert "error[" in text
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_corrupted_recipe_files_never_end_in_a_traceback(tmp_path_factory, started, data):
     text = (RECIPES / "recipe/llava.yaml").read_text()

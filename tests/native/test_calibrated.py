@@ -301,6 +301,7 @@ def test_integer_layers_compute_what_their_integers_say(tmp_path: Path) -> None:
     np.testing.assert_array_equal(alone, outputs[1:, 1:2], "a token depends on no other")
 
 
+@pytest.mark.slow
 @needs_exact_sums
 def test_smoothed_engine_is_close(
     smoothed: Path, engines: Path, tiny_model: Path, tmp_path: Path

@@ -45,6 +45,10 @@ COMPONENT = Component(
 )
 
 
+# Needs engines of its own: half a minute.
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
     torch.manual_seed(3)

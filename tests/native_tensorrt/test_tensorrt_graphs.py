@@ -18,6 +18,10 @@ def opened(directory: Path) -> CpuSession:
     return CpuSession(directory, api=StandIn())
 
 
+# Needs engines of its own: half a minute.
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def plans(graphs: Path, tmp_path: Path) -> dict[str, Path]:
     return {name: as_plan(graphs / name, tmp_path / name) for name in ("llm", "vision")}

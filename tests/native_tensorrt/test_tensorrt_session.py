@@ -12,6 +12,9 @@ from mmtrt.native.errors import NativeError
 from mmtrt.native.tensorrt_api import HostLacks
 from tests.native_tensorrt.standin import CpuSession, StandIn, as_plan
 
+# Needs engines of its own: half a minute.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def vision(graphs: Path, tmp_path: Path) -> Path:

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mmtrt.config.compose import compose
+from mmtrt.config.points import Composer
 from mmtrt.config.recipe import resolve
 from mmtrt.plan.build import make_plan
 from mmtrt.rules.check import find
 from mmtrt.rules.host import disk_short
 from tests.rules.test_mutations import PLENTY, ROOMY
 from tests.worlds import ROOT
+
+COMPOSER = Composer()
 
 PATHS = sorted((ROOT / "recipes/recipe").glob("*.yaml"))
 OWN = {
@@ -56,7 +58,7 @@ def plans(path: Path):
             continue
         words = [f"recipe={path.stem}", f"variant={variant}", f"quant={quant}"]
         words += OWN.get(path.stem, [])
-        composed = compose(words)
+        composed = COMPOSER.compose(words)
         plan = make_plan(resolve(composed.settings, tuple(words), composed.where), LARGE)
         backend = plan.choice.backend
         if quant in backend.formats and backend.name in (options.get("backends") or [backend.name]):

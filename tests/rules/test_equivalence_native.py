@@ -86,7 +86,13 @@ def carries_out(session: Any, asked: dict[str, Any]) -> bool:
     return True
 
 
-@pytest.mark.parametrize("limits", SETS, ids=["fits", "one row short"])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        pytest.param(SETS[0], id="fits"),
+        pytest.param(SETS[1], id="one row short", marks=pytest.mark.slow),
+    ],
+)
 def test_check_accepts_what_engines_carry_out_and_nothing_else(limits, tmp_path):
     pytest.importorskip("onnxruntime")
     from mmtrt.native.multimodal_session import MultimodalSession

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmtrt.config.compose import compose
+from mmtrt.config.points import Composer
 from mmtrt.config.recipe import resolve
 from mmtrt.errors import HostError
 from mmtrt.host import Gpu
@@ -18,6 +18,8 @@ from mmtrt.rules.base import Finding
 from mmtrt.rules.check import check_plan
 from mmtrt.rules.codes import RULES
 from tests.worlds import HOST
+
+COMPOSER = Composer()
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 13\n"
 BUILD = "+recipe.stages.build_llm.flags."
@@ -38,7 +40,7 @@ def host_with(sm: int):
 
 
 def plan_of(words: list[str], host=HOST):
-    composed = compose(words)
+    composed = COMPOSER.compose(words)
     return make_plan(resolve(composed.settings, tuple(words), composed.where), host)
 
 

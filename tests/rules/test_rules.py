@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from mmtrt.config.compose import compose
+from mmtrt.config.points import Composer
 from mmtrt.config.recipe import resolve
 from mmtrt.errors import HostError, RuleViolation
 from mmtrt.host import Gpu
@@ -17,6 +17,8 @@ from mmtrt.plan.build import make_plan
 from mmtrt.rules.check import check_plan, find
 from mmtrt.rules.codes import RETIRED, RULES
 from tests.worlds import HOST, ROOT
+
+COMPOSER = Composer()
 
 FOUR_GPUS = replace(HOST, gpus=tuple(Gpu(i, "H100", f"GPU-{i}", 90, 80 << 30) for i in range(4)))
 HEADINGS = ["What it checks", "Why it matters", "Example", "Use instead", "Source"]
@@ -34,7 +36,7 @@ def overrides(line: str) -> list[str]:
 
 
 def plan_of(words: list[str], host=FOUR_GPUS):
-    composed = compose(words)
+    composed = COMPOSER.compose(words)
     return make_plan(resolve(composed.settings, tuple(words), composed.where), host)
 
 
