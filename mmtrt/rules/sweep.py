@@ -7,7 +7,7 @@ import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from mmtrt.errors import HostError, MmtrtError, RuleViolation
+from mmtrt.errors import HostError, LockStale, MmtrtError, RuleViolation
 from mmtrt.plan.assess import Verdicts
 from mmtrt.plan.graph import Plan
 from mmtrt.plan.merge import Merged, Merger, Point
@@ -48,6 +48,10 @@ class Entry:
     """The first of what is wrong."""
 
 
+_OF_LOCKS = {"LCK101", "LCK102", "LCK103"}
+"""Codes of ``LockStale``."""
+
+
 @dataclass(frozen=True, slots=True)
 class CheckedSweep:
     """The points without errors; made by :meth:`SweepPlan.checked` alone."""
@@ -81,12 +85,15 @@ class SweepPlan:
 
         Raises:
             RuleViolation: CFG141 if a point has an error.
+            LockStale: CFG141 if nothing is wrong but that a lock does not describe some points.
             HostError: CFG141 if nothing is wrong with any point but this host cannot run one.
         """
         invalid = self.invalid
         if self.merged is None or (invalid and not skip_invalid):
-            is_error = any(told.finding.severity == "error" for told in self.told)
-            kind = RuleViolation if is_error else HostError
+            codes = {told.finding.code for told in self.told if told.finding.severity == "error"}
+            kind: type[MmtrtError] = RuleViolation if codes else HostError
+            if codes and codes <= _OF_LOCKS:
+                kind = LockStale
             all_of = len(invalid) == len(self.entries)
             raise kind(
                 f"{len(invalid)} of {len(self.entries)} points cannot run, so nothing was started",

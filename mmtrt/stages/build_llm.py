@@ -13,6 +13,7 @@ class BuildLlm(Stage):
     """Compile one engine per rank; ``None`` leaves a limit to the tool's default."""
 
     KIND: ClassVar[str] = "build_llm"
+    VERSION = 2
     PORTS: ClassVar[tuple[str, ...]] = ("checkpoint",)
     REPRODUCIBLE: ClassVar[Reproducible] = "semantic"
     IS_ENGINE: ClassVar[bool] = True

@@ -13,6 +13,7 @@ class BuildVision(Stage):
     """Compile the vision encoder with its projector."""
 
     KIND: ClassVar[str] = "build_vision"
+    VERSION = 2
     PORTS: ClassVar[tuple[str, ...]] = ("model", "checkpoint", "code", "env")
     REPRODUCIBLE: ClassVar[Reproducible] = "semantic"
     IS_ENGINE: ClassVar[bool] = True

@@ -177,6 +177,15 @@ def test_all_findings_before_anything_runs(tmp_path: Path) -> None:
     }
 
 
+def test_a_lock_that_is_missing_has_the_exit_code_of_locks(tmp_path: Path) -> None:
+    words = ("-m", "recipe=llava", "backend=fake", "until=download", "--locked")
+    stale = mmtrt(tmp_path, *words, "workload.batch_size=1,2")
+    assert stale.returncode == 4
+    assert "error[LCK102]" in stale.stderr and "error[CFG141]" in stale.stderr
+    # Whatever else is wrong counts more.
+    assert mmtrt(tmp_path, *words, "workload.batch_size=-1,2").returncode == 2
+
+
 def test_invalid_points_can_be_left_out(tmp_path: Path) -> None:
     words = ("-m", "recipe=llava", "quant=none,fp8", "backend=fake", "until=download")
     done = mmtrt(tmp_path, *words, "--skip-invalid")
