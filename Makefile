@@ -67,7 +67,7 @@ type: $(VENV)/.dev ## check types
 golden: $(VENV)/.dev ## rewrite the golden files
 	MMTRT_GOLDEN=1 $(BIN)/python -m pytest tests/report
 
-check: lint type test ## what CI runs
+check: lint type test test-rtx ## what CI runs
 
 clean: ## remove caches and build output; never the store
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
