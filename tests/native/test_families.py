@@ -318,7 +318,12 @@ def test_a_model_made_twice_is_the_same(built: Built, tmp_path: Path) -> None:
 @pytest.mark.cell("{format_}")
 @pytest.mark.parametrize("format_", [name for name in Native.formats if name != "none"])
 def test_a_quantized_language_model_is_close(built: Built, format_: str, tmp_path: Path) -> None:
-    """Rounding changes logits, and not by much."""
+    """Rounding changes logits, and leaves their direction.
+
+    That engines compute with exactly the weights that were packed is shown for one family by
+    ``test_quantize``. Four bits lose much of small random matrices; logits of unrelated requests
+    have cosines near zero.
+    """
     from mmtrt.native import quantize
     from mmtrt.native.multimodal_session import MultimodalSession
 
@@ -339,7 +344,7 @@ def test_a_quantized_language_model_is_close(built: Built, format_: str, tmp_pat
         for session in (built.session, packed)
     )
     cosine = first @ second / np.linalg.norm(first) / np.linalg.norm(second)
-    assert 0.9 < cosine < 0.9999999
+    assert (0.6 if format_.startswith("int4") else 0.95) < cosine < 0.9999999
 
 
 @made_for("onnxruntime")
