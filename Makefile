@@ -16,13 +16,13 @@ $(VENV)/.native: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.native
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[native,eval,dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[native,dev]'
 	@touch $@
 
 $(VENV)-rtx/.dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-rtx
 	$(VENV)-rtx/bin/python -m pip install -q -U pip
-	$(VENV)-rtx/bin/python -m pip install -q -c constraints.txt -e '.[native,eval,dev,tensorrt-rtx]'
+	$(VENV)-rtx/bin/python -m pip install -q -c constraints.txt -e '.[native,dev,tensorrt-rtx]'
 	@touch $@
 
 setup: $(VENV)/.dev ## make .venv with everything that tests and tools need
