@@ -25,7 +25,10 @@ def test_a_graph_becomes_a_plan_with_its_record(engine: Path, rtx: Any) -> None:
     assert after["versions"]["tensorrt_rtx"] == rtx.version
     assert after["plan"]["compute_capabilities"] == [89]
     assert after["plan"]["profile"]["pixels"]["max"] == [2, 3, 48, 48]
-    same = before.keys() - {"engine", "files", "versions"}
+    assert after["tied_to"] == {
+        "package": "tensorrt_rtx", "version": rtx.version, "device": "cuda", "sm": [89],
+    }  # fmt: skip
+    same = before.keys() - {"engine", "files", "versions", "tied_to"}
     assert {name: after[name] for name in same} == {name: before[name] for name in same}
 
 
