@@ -53,7 +53,6 @@ def main(args: list[str]) -> int:
     root = place("runs", arguments.text("--runs"), arguments.overrides)
     record = find_run(root, arguments.words[0] if arguments.words else None)
     target = arguments.text("-o") or arguments.text("--output")
-    report = collect(record)
     if form in ("md", "json", "csv") and (form == "csv" or is_sweep(record)):
         text = sweep_text(record, form)
     elif form == "html":
@@ -62,9 +61,9 @@ def main(args: list[str]) -> int:
         text = record_page(record)
         target = target or str(record / "report.html")
     elif form == "json":
-        text = json.dumps(to_json(report), indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(to_json(collect(record)), indent=1, ensure_ascii=False) + "\n"
     else:
-        text = to_markdown(report)
+        text = to_markdown(collect(record))
     if target in (None, "-"):
         print(text, end="")
         return 0
