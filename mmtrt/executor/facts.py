@@ -40,16 +40,15 @@ def facts_of(work: Work) -> dict[str, Any]:
     """Return the field ``made`` of the manifest of a stage whose command has ended."""
     choice = work.plan.choice_of(work.node)
     env = environment(work.command, work.lease)
-    # The nodes of a sweep belong to several recipes.
-    recipe = getattr(work.plan, "recipe", None)
+    recipe = work.plan.recipe_of(work.node)
     seconds = time.monotonic() - work.started
     finished = datetime.now(timezone.utc)
     names = dict.fromkeys((*TOOLS, *work.command.tools))
     versions = {name: choice.host.version(name) for name in names}
     document: dict[str, Any] = {
         "mmtrt": __version__,
-        "recipe": recipe and recipe.name,
-        "variant": recipe and recipe.variant_name,
+        "recipe": recipe.name,
+        "variant": recipe.variant_name,
         "toolchain": choice.backend.toolchain(),
         "versions": {name: version for name, version in versions.items() if version},
         "inputs": [*_inputs(work)],
