@@ -25,14 +25,20 @@ import http.server, json, os, signal, subprocess, sys, time
 from pathlib import Path
 
 port, place, modes = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+
+def tell(name, text):
+    # Readers wait for the file and then may kill this process: it is there whole or not at all.
+    (place / f"{name}.new").write_text(text)
+    (place / f"{name}.new").rename(place / name)
+
 print("server starts")
 if "deaf" in modes:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if "worker" in modes:
     hears = "" if "deaf" not in modes else "trap '' TERM; "
     worker = subprocess.Popen(["/bin/sh", "-c", hears + "while :; do sleep 0.1; done"])
-    (place / "worker").write_text(str(worker.pid))
-(place / "server").write_text(str(os.getpid()))
+    tell("worker", str(worker.pid))
+tell("server", str(os.getpid()))
 if "dies" in modes:
     sys.exit("no such model")
 if "killed" in modes:
