@@ -12,9 +12,10 @@ from pathlib import Path
 
 import yaml
 
-from mmtrt.config import locate
-from mmtrt.config import overrides as keys
+from mmtrt.config.names import listed, nearest
+from mmtrt.config.overrides import GROUPS
 from mmtrt.config.root import Source, display, search_dirs
+from mmtrt.config.yaml_file import Document, find, names_below, read
 from mmtrt.errors import RecipeError
 
 MISSING = "???"
@@ -61,11 +62,11 @@ def recipe_path(name: str, config_dirs: Iterable[str | os.PathLike[str]] = ()) -
     path = config_file(dirs, f"recipe/{name}") if name else None
     if path is None:
         known = choices("recipe", dirs)
-        near = keys.nearest(name, known, 1)
+        near = nearest(name, known, 1)
         raise RecipeError(
             f"there is no recipe {name!r}",
             code="CFG106",
-            why=locate.listed("the recipes are", known),
+            why=listed("the recipes are", known),
             fix=near[0] if near else "use one of these",
         )
     return path
@@ -122,7 +123,7 @@ def _top_nodes(path: Path, dirs: Sequence[Path]) -> Nodes:
 
 
 def _nodes(path: Path) -> Nodes:
-    document = locate.read(path, is_strict=False)
+    document = read(path, is_strict=False)
     if not isinstance(document.root, yaml.MappingNode):
         raise RecipeError(
             f"{display(path)} must be a mapping",
@@ -146,7 +147,7 @@ def _names(nodes: Nodes, key: str) -> tuple[str, ...]:
     if values and isinstance(values[-1], yaml.SequenceNode):
         items = values[-1].value
         return tuple(str(item.value) for item in items if isinstance(item, yaml.ScalarNode))
-    return tuple(dict.fromkeys(name for value in values for name in locate.names_below(value)))
+    return tuple(dict.fromkeys(name for value in values for name in names_below(value)))
 
 
 def config_file(dirs: Sequence[Path], name: str) -> Path | None:
@@ -197,7 +198,7 @@ class Walk:
     deleted: frozenset[str] = frozenset()
     sources: list[Source] = field(default_factory=list)
     problems: list[RecipeError] = field(default_factory=list)
-    documents: dict[Path, locate.Document | None] = field(default_factory=dict)
+    documents: dict[Path, Document | None] = field(default_factory=dict)
     _broken: dict[Path, RecipeError] = field(default_factory=dict)
     _inner: dict[str, Choice] = field(default_factory=dict)
     _active: list[Path] = field(default_factory=list)
@@ -216,7 +217,7 @@ class Walk:
         path = config_file(self.dirs, config_name)
         if path is None:
             names = [n for d in self.dirs for n in sorted(p.stem for p in d.glob("*.yaml"))]
-            near = keys.nearest(config_name, names)
+            near = nearest(config_name, names)
             self.problems.append(
                 RecipeError(
                     f"there is no primary config {config_name!r}",
@@ -284,10 +285,10 @@ class Walk:
                 self._choose(name, choice, name.replace("/", "."), is_optional=False)
         self._active.pop()
 
-    def _document(self, path: Path) -> locate.Document | None:
+    def _document(self, path: Path) -> Document | None:
         if path not in self.documents:
             try:
-                self.documents[path] = locate.read(path)
+                self.documents[path] = read(path)
             except RecipeError as err:
                 self.documents[path] = None
                 self._broken[path] = err
@@ -295,9 +296,9 @@ class Walk:
             self.problems.append(self._broken[path])
         return self.documents[path]
 
-    def _defaults(self, document: locate.Document) -> Iterator[yaml.Node]:
+    def _defaults(self, document: Document) -> Iterator[yaml.Node]:
         try:
-            _, node = locate.find(document.root, ("defaults",))
+            _, node = find(document.root, ("defaults",))
         except KeyError:
             return
         if not isinstance(node, yaml.SequenceNode):
@@ -313,7 +314,7 @@ class Walk:
             return
         yield from node.value
 
-    def _entry(self, document: locate.Document, entry: yaml.Node, group: str, package: str) -> None:
+    def _entry(self, document: Document, entry: yaml.Node, group: str, package: str) -> None:
         if isinstance(entry, yaml.ScalarNode):
             path, _, wanted = entry.value.partition("@")
             full = path.lstrip("/") if path.startswith("/") else _join(group, path)
@@ -344,7 +345,7 @@ class Walk:
                 target = _package(package, wanted, relative.replace("/", "."))
                 self._choose(full, each, target, is_optional="optional" in words)
 
-    def _stated(self, document: locate.Document, value: yaml.Node) -> list[Choice]:
+    def _stated(self, document: Document, value: yaml.Node) -> list[Choice]:
         nodes = value.value if isinstance(value, yaml.SequenceNode) else [value]
         return [
             Choice(None if node.tag.endswith(":null") else str(node.value), document.at(node))
@@ -360,13 +361,13 @@ class Walk:
                 RecipeError(
                     f"no {group} is chosen",
                     code="CFG103",
-                    why=locate.listed(f"the {group}s are", known),
+                    why=listed(f"the {group}s are", known),
                     fix=f"add {group}={known[0]}" if known else None,
                 )
             )
             return
         if name is None:
-            if group in keys.GROUPS:
+            if group in GROUPS:
                 self._unknown(f"{group}/null", Choice("null", choice.at))
             return
         if "${" in name:
@@ -388,7 +389,7 @@ class Walk:
             package = _package(parent, wanted, below)
         self.visit(path, group, package)
 
-    def _document_quietly(self, path: Path) -> locate.Document | None:
+    def _document_quietly(self, path: Path) -> Document | None:
         before = len(self.problems)
         document = self._document(path)
         del self.problems[before:]
@@ -397,12 +398,12 @@ class Walk:
     def _unknown(self, full: str, choice: Choice) -> None:
         group, _, name = full.rpartition("/")
         known = choices(group, self.dirs)
-        near = keys.nearest(name, known, 1) or (known if len(known) == 1 else [])
+        near = nearest(name, known, 1) or (known if len(known) == 1 else [])
         is_override = choice.at.startswith("override")
         if any((d / f"{full}.yml").is_file() for d in self.dirs if "\0" not in full):
             why, fix = f"{name}.yml is there, but only .yaml is read", f"rename it to {name}.yaml"
         else:
-            why = locate.listed("the choices are", known) or f"no directory {group} has files"
+            why = listed("the choices are", known) or f"no directory {group} has files"
             fix = "use one of these"
             if near:
                 fix = f"{group}={near[0]}" if is_override else f"write {near[0]}"

@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from mmtrt.config import locate
 from mmtrt.config.catalogue import choices, config_file
 from mmtrt.config.overrides import EXPERIMENT
 from mmtrt.config.root import search_dirs
+from mmtrt.config.yaml_file import Document, find, read
 from mmtrt.errors import RecipeError
 
 
@@ -55,17 +55,17 @@ def experiments(config_dirs: Iterable[str | os.PathLike[str]] = ()) -> list[Expe
         path = config_file(dirs, f"{EXPERIMENT}/{name}")
         assert path is not None  # it was listed
         try:
-            found.append(_entry(name, locate.read(path)))
+            found.append(_entry(name, read(path)))
         except RecipeError as error:
             found.append(Experiment(name=name, error=error.render()))
     return found
 
 
-def _entry(name: str, document: locate.Document) -> Experiment:
+def _entry(name: str, document: Document) -> Experiment:
     head = _head(document.text)
     launch = next((line for line in head if line.startswith("launch ")), "")
     try:
-        _, params = locate.find(document.root, ("hydra", "sweeper", "params"))
+        _, params = find(document.root, ("hydra", "sweeper", "params"))
     except KeyError:
         params = None
     varies = {}

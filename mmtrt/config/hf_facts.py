@@ -396,7 +396,7 @@ def _refused(problems: list[typed.Problem], found: Mapping[str, _Found]) -> Reci
 
 def _at(path: Path, keys: tuple[str | int, ...]) -> str:
     """Return ``file:line:column`` of a value: JSON is YAML, but for a few tabs."""
-    from mmtrt.config.locate import find, read
+    from mmtrt.config.yaml_file import find, read
 
     try:
         document = read(path, is_strict=False)

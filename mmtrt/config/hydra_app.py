@@ -17,19 +17,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from mmtrt.config import overrides as keys
-from mmtrt.config.compose import (
-    Composed,
-    compose,
-    look,
-    parse,
-    quiet,
-    recompose,
-    searching,
-    together,
-    version_base,
-)
+from mmtrt.config import keys, mistakes
+from mmtrt.config.compose import Composed, compose, recompose, together
+from mmtrt.config.grammar import parse
+from mmtrt.config.hydra_compose import quiet, searching, version_base
 from mmtrt.config.launcher import Outcome, launching
+from mmtrt.config.look import look
+from mmtrt.config.overrides import (
+    CFG_CHOICES,
+    GROUPS,
+    INFO_CHOICES,
+    Arguments,
+    canonical,
+    for_hydra,
+    key_of,
+    looks_like_override,
+    quoted,
+    split,
+    value_of,
+)
 from mmtrt.config.points import Composer
 from mmtrt.config.root import search_dirs
 from mmtrt.errors import Interrupted, MmtrtError, RecipeError, UsageError
@@ -82,8 +88,8 @@ def run_hydra(argv: Sequence[str], task: Task, sweep: Sweep | None = None) -> in
         MmtrtError: what the task or the sweep raised; of several jobs the first, with the others
             attached.
     """
-    arguments = keys.split(argv)
-    arguments.overrides = keys.canonical(arguments.overrides)
+    arguments = split(argv)
+    arguments.overrides = canonical(arguments.overrides)
     _check_usage(arguments)
     dirs = search_dirs(arguments.config_dirs)
     if arguments.switch("--shell-completion") is not None:
@@ -103,7 +109,7 @@ def run_hydra(argv: Sequence[str], task: Task, sweep: Sweep | None = None) -> in
     return status or jobs.outcome()
 
 
-def _check_usage(arguments: keys.Arguments) -> None:
+def _check_usage(arguments: Arguments) -> None:
     if arguments.rest:
         raise UsageError(
             f"{arguments.rest[0]!r} does not go with Hydra's switches",
@@ -118,7 +124,7 @@ def _check_usage(arguments: keys.Arguments) -> None:
         )
     if arguments.switch("--resolve") is not None and arguments.switch("--cfg") is None:
         raise UsageError("--resolve goes with --cfg only", code="CFG002", fix="add --cfg job")
-    for name, choices in (("--cfg", keys.CFG_CHOICES), ("--info", ("", *keys.INFO_CHOICES))):
+    for name, choices in (("--cfg", CFG_CHOICES), ("--info", ("", *INFO_CHOICES))):
         value = arguments.switch(name)
         if value is not None and value not in choices:
             raise UsageError(
@@ -128,7 +134,7 @@ def _check_usage(arguments: keys.Arguments) -> None:
             )
 
 
-def _check(arguments: keys.Arguments, dirs: Sequence[Path], sweep: Sweep | None) -> None:
+def _check(arguments: Arguments, dirs: Sequence[Path], sweep: Sweep | None) -> None:
     """Find mistakes where Hydra would tell them less well, or too late."""
     words, name = arguments.overrides, arguments.config_name
     foreign = ("--hydra-help", "--config-path", "--experimental-rerun")
@@ -157,14 +163,14 @@ def _check(arguments: keys.Arguments, dirs: Sequence[Path], sweep: Sweep | None)
 
 def _has_own_launcher(words: Sequence[str]) -> bool:
     """Return whether the command line asks for another launcher than mmtrt's."""
-    chosen = [keys.value_of(word) for word in words if keys.key_of(word) == "hydra/launcher"]
+    chosen = [value_of(word) for word in words if key_of(word) == "hydra/launcher"]
     return bool(chosen) and chosen[-1] != "mmtrt"
 
 
-def is_sweep(arguments: keys.Arguments) -> bool:
+def is_sweep(arguments: Arguments) -> bool:
     """Tell whether a command line asks for a sweep."""
     return arguments.switch("--multirun") is not None or any(
-        keys.key_of(each) == "hydra.mode" and keys.value_of(each) == "MULTIRUN"
+        key_of(each) == "hydra.mode" and value_of(each) == "MULTIRUN"
         for each in arguments.overrides
     )
 
@@ -177,7 +183,7 @@ def _without_sweeps(words: Sequence[str]) -> tuple[str, ...]:
 
 def _words_for_hydra(words: Sequence[str]) -> list[str]:
     parsed, _ = parse(words)
-    by_text = {each.text: keys.for_hydra(each) for each in parsed}
+    by_text = {each.text: for_hydra(each) for each in parsed}
     return [by_text.get(word, word) for word in words]
 
 
@@ -190,7 +196,7 @@ class _Jobs:
     """
 
     task: Task
-    arguments: keys.Arguments
+    arguments: Arguments
     pid: int
     sweep: Sweep | None = None
     started: int = 0
@@ -276,21 +282,21 @@ class _JobFailed(Exception):
 
 
 @contextlib.contextmanager
-def _sweep_dir(arguments: keys.Arguments) -> Iterator[list[str]]:
+def _sweep_dir(arguments: Arguments) -> Iterator[list[str]]:
     """Give a sweep a directory for Hydra's records, and remove it afterwards."""
-    given = {keys.key_of(each) for each in arguments.overrides}
+    given = {key_of(each) for each in arguments.overrides}
     if not is_sweep(arguments) or given & {"hydra.sweep.dir", "hydra/launcher"}:
         yield []
         return
     place = tempfile.mkdtemp(prefix="mmtrt-sweep-")
     try:
-        yield [f"hydra.sweep.dir={keys.quoted(place)}"]
+        yield [f"hydra.sweep.dir={quoted(place)}"]
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
 def _hydra_main(
-    arguments: keys.Arguments,
+    arguments: Arguments,
     words: Sequence[str],
     dirs: Sequence[Path],
     run: Callable[[Any], Any],
@@ -321,7 +327,7 @@ def _hydra_main(
     except (MmtrtError, BrokenPipeError):
         raise
     except Exception as err:
-        raise keys.from_hydra(err, arguments.overrides) from err
+        raise mistakes.from_hydra(err, arguments.overrides) from err
     return 0
 
 
@@ -359,23 +365,23 @@ def _root_logger_kept() -> Iterator[None]:
 # Shell completion
 
 
-def _complete(arguments: keys.Arguments, dirs: Sequence[Path]) -> int:
+def _complete(arguments: Arguments, dirs: Sequence[Path]) -> int:
     """Print Hydra's completion script, or how a half-typed command line may go on.
 
     Our own keys and choices are known without composing anything; what Hydra alone knows is asked
     of Hydra. A shell that asks gets no error: it would print it over the command line.
     """
     words = arguments.overrides
-    if not any(keys.key_of(each) == "query" for each in words):
+    if not any(key_of(each) == "query" for each in words):
         return _hydra_main(arguments, words, dirs, lambda config: 0)
     line = os.environ.get("COMP_LINE", PROGRAM)
     *typed, last = line.split(" ")[1:] or [""]
     found = _known(typed, last, dirs)
     if found:
-        is_fish = any(keys.value_of(each) == "fish" for each in words)
+        is_fish = any(value_of(each) == "fish" for each in words)
         print(("\n" if is_fish else " ").join(found))  # noqa: T201 - the answer to the shell
         return 0
-    kept = [each for each in typed if keys.looks_like_override(each)]
+    kept = [each for each in typed if looks_like_override(each)]
     with contextlib.suppress(MmtrtError, KeyError), _comp_line(" ".join((PROGRAM, *kept, last))):
         _hydra_main(arguments, words, dirs, lambda config: 0)
     return 0
@@ -384,8 +390,8 @@ def _complete(arguments: keys.Arguments, dirs: Sequence[Path]) -> int:
 def _known(typed: Sequence[str], last: str, dirs: Sequence[Path]) -> list[str]:
     from mmtrt.config.catalogue import choices, recipe_entry
 
-    named = {group: choices(group, dirs) for group in keys.GROUPS}
-    recipe = next((keys.value_of(each) for each in typed if keys.key_of(each) == "recipe"), "")
+    named = {group: choices(group, dirs) for group in GROUPS}
+    recipe = next((value_of(each) for each in typed if key_of(each) == "recipe"), "")
     if last.startswith(("variant=", "session=")) and recipe in named["recipe"]:
         entry = recipe_entry(recipe, dirs)
         named |= {"variant": list(entry.variants), "session": list(entry.sessions)}

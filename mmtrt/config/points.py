@@ -16,16 +16,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmtrt.config import compose as composing
-from mmtrt.config import overrides as keys
-from mmtrt.config import typed
-from mmtrt.config.compose import Composed, Plain, SetBy
-from mmtrt.config.root import Source, search_dirs
+from mmtrt.config import grammar, keys, typed
+from mmtrt.config.compose import Composed, compose_anew, together
+from mmtrt.config.explain import explain
+from mmtrt.config.hydra_compose import plainly, quiet
+from mmtrt.config.locate import Places
+from mmtrt.config.look import invented_name, leaves, look
+from mmtrt.config.overrides import GROUPS, Parsed, canonical, for_hydra, key_of
+from mmtrt.config.plain import Plain, plain_of, texts
+from mmtrt.config.root import SetBy, Source, search_dirs
 from mmtrt.config.schema import Settings
 from mmtrt.errors import MmtrtError, RecipeError
 
 if TYPE_CHECKING:
-    from mmtrt.config.locate import Document
+    from mmtrt.config.yaml_file import Document
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _CONSTANT = re.compile(r"[^$]*\$\{oc\.env:[^${}]*\}[^$]*")
@@ -36,7 +40,7 @@ _CONSTANT = re.compile(r"[^$]*\$\{oc\.env:[^${}]*\}[^$]*")
 class _Word:
     """One override, looked at once for all points."""
 
-    parsed: keys.Parsed
+    parsed: Parsed
     is_choice: bool
     """Whether it chooses a file, or is for Hydra itself."""
     set_by: tuple[SetBy, ...]
@@ -97,19 +101,19 @@ class Composer:
         Raises:
             RecipeError: with every mistake found, the first in front.
         """
-        words = tuple(keys.canonical(overrides))
+        words = tuple(canonical(overrides))
         # What a later override replaces or deletes is not even looked at.
         has_deletion = any(word.startswith("~") for word in words)
-        lasting = {} if has_deletion else {keys.key_of(word): word for word in words}
+        lasting = {} if has_deletion else {key_of(word): word for word in words}
         if known := [error for word in lasting.values() for error in self._mistakes.get(word, ())]:
-            raise composing.together([_alone(error) for error in known])
+            raise together([_alone(error) for error in known])
         looked = [self._word(text) for text in words]
         good = [word for word in looked if word is not None]
         composed = self._put_together(words, good) if len(good) == len(looked) else None
         if composed is not None:
             return composed
         try:
-            return composing.compose_anew(words, self._dirs, self._name, number)[0]
+            return compose_anew(words, self._dirs, self._name, number)[0]
         except RecipeError as error:
             self._remember(error, words)
             raise
@@ -121,14 +125,14 @@ class Composer:
         their place. Equal points are one. ``None`` where only another sweeper can tell the points,
         as for ``interval(0,1)``. What cannot be parsed is left as it is.
         """
-        words = keys.canonical(overrides)
-        first = composing.points([word for word in words if "glob(" not in word])
+        words = canonical(overrides)
+        first = grammar.points([word for word in words if "glob(" not in word])
         chosen = [self._word(text) for text in first[0]] if first else []
         files = tuple(word.parsed.text for word in chosen if word is not None and word.is_choice)
         self._base(files)
         params = self._params.get(files, {})
         swept = [f"{key}={value}" for key, value in params.items()]
-        return composing.points([*swept, *words], self._dirs)
+        return grammar.points([*swept, *words], self._dirs)
 
     def problems(self, points: Sequence[Sequence[str]]) -> list[RecipeError]:
         """Return what is wrong with any of the points, each mistake alone."""
@@ -163,18 +167,18 @@ class Composer:
     def _look(self, text: str) -> _Word | None:
         from mmtrt.config.catalogue import choices
 
-        parsed, problems = composing.parse([text])
+        parsed, problems = grammar.parse([text])
         if problems or parsed[0].is_sweep:
             return None
         each = parsed[0]
         if each.is_hydra:
             return _Word(each, True, ())
-        if each.key in keys.GROUPS or ("." not in each.key and choices(each.key, self._dirs)):
+        if each.key in GROUPS or ("." not in each.key and choices(each.key, self._dirs)):
             return None if isinstance(each.value, dict) else _Word(each, True, ())
         if each.package is not None or not keys.check(each.path).ok:
             return None
-        leaves = composing.leaves(each.path, each.value)
-        return _Word(each, False, tuple((path, True, text) for path in leaves))
+        set_by = tuple((path, True, text) for path in leaves(each.path, each.value))
+        return _Word(each, False, set_by)
 
     def _base(self, texts: tuple[str, ...]) -> _Base | None:
         if texts not in self._bases:
@@ -182,12 +186,12 @@ class Composer:
         return self._bases[texts]
 
     def _compose_base(self, texts: tuple[str, ...]) -> _Base | None:
-        parsed, problems = composing.parse(texts)
-        looked = composing.look(parsed, self._dirs, self._name)
+        parsed, problems = grammar.parse(texts)
+        looked = look(parsed, self._dirs, self._name)
         if problems or looked.problems:
             return None
         try:
-            plain = composing.plainly(looked.hydra_words, self._dirs, self._name)
+            plain = plainly(looked.hydra_words, self._dirs, self._name)
         except MmtrtError:
             return None
         self._params[texts] = plain.params
@@ -220,19 +224,18 @@ class Composer:
             settings, misfits = typed.read(Settings, data)
         else:
             settings, misfits = typed.reread(Settings, data, base.plain.data, base.settings)
-        from mmtrt.config import locate
 
-        places = locate.Places(base.sources, set_by, base.documents)
+        places = Places(base.sources, set_by, base.documents)
         if settings is None:
-            raise composing.together([locate.explain(each, places) for each in misfits])
+            raise together([explain(each, places) for each in misfits])
         composed = Composed(settings, data, words, base.sources, tuple(set_by))
         composed.__dict__["_located"] = places
         return composed
 
-    def _is_named(self, base: _Base, each: keys.Parsed) -> bool:
+    def _is_named(self, base: _Base, each: Parsed) -> bool:
         """Return whether an override makes up no variant or stage by a misspelt name."""
         if (each.key, each.action) not in base.names:
-            invented = composing.invented_name(each, base.sources)
+            invented = invented_name(each, base.sources)
             base.names[each.key, each.action] = invented is None
         return base.names[each.key, each.action]
 
@@ -242,7 +245,7 @@ def _alone(error: RecipeError) -> RecipeError:
     return RecipeError(error.message, error.code, error.at, error.why, error.fix)
 
 
-def _with_values(base: _Base, values: Sequence[keys.Parsed]) -> dict[str, Any] | None:
+def _with_values(base: _Base, values: Sequence[Parsed]) -> dict[str, Any] | None:
     """Return the base's data with values put in; ``None`` where that takes OmegaConf and Hydra."""
     is_constant = base.is_constant and not any(_refers(each.value) for each in values)
     data: dict[str, Any] = base.plain.data if is_constant else base.plain.raw
@@ -256,15 +259,15 @@ def _with_values(base: _Base, values: Sequence[keys.Parsed]) -> dict[str, Any] |
         return data
     from omegaconf import OmegaConf
 
-    with composing.quiet():
-        plain = composing.plain_of(OmegaConf.create(data))
+    with quiet():
+        plain = plain_of(OmegaConf.create(data))
     if plain.missing or plain.unresolved or any("hydra:" in text for text in plain.texts):
         return None
     resolved: dict[str, Any] = _shared(plain.data, base.plain.data)
     return resolved
 
 
-def _put(data: dict[str, Any], each: keys.Parsed, copied: set[int]) -> dict[str, Any] | None:
+def _put(data: dict[str, Any], each: Parsed, copied: set[int]) -> dict[str, Any] | None:
     """Return data with one value set or deleted, sharing all that does not change.
 
     Args:
@@ -309,8 +312,8 @@ def _put(data: dict[str, Any], each: keys.Parsed, copied: set[int]) -> dict[str,
     return data
 
 
-def _may_add(each: keys.Parsed) -> bool:
-    return each.action in ("add", "force") or keys.for_hydra(each).startswith("++")
+def _may_add(each: Parsed) -> bool:
+    return each.action in ("add", "force") or for_hydra(each).startswith("++")
 
 
 def _own(mapping: dict[str, Any], copied: set[int]) -> dict[str, Any]:
@@ -342,8 +345,8 @@ def _shared(data: Any, known: Any) -> Any:
 
 
 def _refers(value: Any) -> bool:
-    return any("${" in text for _, text in composing.texts(value))
+    return any("${" in text for _, text in texts(value))
 
 
 def _has_mark(value: Any) -> bool:
-    return any(text == "???" for _, text in composing.texts(value))
+    return any(text == "???" for _, text in texts(value))

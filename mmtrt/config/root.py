@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmtrt.config import cache
+from mmtrt.config.typed import KeyPath
 from mmtrt.errors import RecipeError
 
 ASSET_SCHEME = "asset://"
@@ -24,6 +25,10 @@ class Source(NamedTuple):
     path: Path
     package: str
     """Dotted place in the tree that the file fills; empty for the root."""
+
+
+SetBy = tuple[KeyPath, bool, str]
+"""Key path, whether everything below it was set too, and the override that did it."""
 
 
 @memoised

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from mmtrt.config import locate, typed
+from mmtrt.config import typed
 from mmtrt.config.catalogue import CatalogueEntry
 from mmtrt.config.root import display, recipes_root
+from mmtrt.config.yaml_file import loader
 
 if TYPE_CHECKING:
     from mmtrt.config.schema import RecipeFile
@@ -31,7 +32,7 @@ def read_file(path: Path) -> tuple[RecipeFile | None, list[typed.Problem]]:
     """Return a recipe's file as the schema has it; nothing for one that builds on other files."""
     from mmtrt.config.schema import RecipeFile
 
-    data = yaml.load(path.read_bytes(), Loader=locate.loader())
+    data = yaml.load(path.read_bytes(), Loader=loader())
     if not isinstance(data, dict) or "defaults" in data:
         return None, []
     return typed.read(RecipeFile, data, ("recipe",))

@@ -110,7 +110,7 @@ def comments(path: Path) -> list[Comment]:
     try:
         if _MARK not in path.read_bytes():
             return []
-        from mmtrt.config.locate import read
+        from mmtrt.config.yaml_file import read
 
         document = read(path, is_strict=False)
     except (OSError, RecipeError):  # it was read a moment ago
@@ -226,7 +226,7 @@ def _is_judged(plan: Plan, name: str, comment: Comment, code: str) -> bool:
 
 
 def _is_of_another_variant(variant: str, path: Path, line: int) -> bool:
-    from mmtrt.config.locate import find, names_below, read
+    from mmtrt.config.yaml_file import find, names_below, read
 
     try:
         root = read(path, is_strict=False).root

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmtrt.cli import dispatch
-from mmtrt.config.overrides import flat_keys
+from mmtrt.config.keys import flat_keys
 from mmtrt.executor.runner import LocalRunner
 from tests.worlds import RECIPES
 

@@ -13,11 +13,12 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from mmtrt.config import cache, root
-from mmtrt.config import overrides as keys
+from mmtrt.config import cache, keys, root
 from mmtrt.config.catalogue import choices
-from mmtrt.config.compose import Composed, compose, points
+from mmtrt.config.compose import Composed, compose
+from mmtrt.config.grammar import points
 from mmtrt.config.hydra_app import run_hydra
+from mmtrt.config.overrides import GROUPS
 from mmtrt.config.root import recipes_root, search_dirs
 from mmtrt.errors import RecipeError
 from tests.config.conftest import MakeUserDir
@@ -67,13 +68,13 @@ def test_hydra_says_the_same(overrides: list[str], capsys: pytest.CaptureFixture
 def test_every_recipe_and_every_group_file_composes() -> None:
     assert len(RECIPES) >= 2
     count = 0
-    for group in keys.GROUPS:
+    for group in GROUPS:
         for choice in choices(group, [recipes_root()]):
             words = [f"{group}={choice}"] if group == "recipe" else ["recipe=llava"]
             composed = compose([*words, f"{group}={choice}"])
             assert composed.data[group]["name"] == choice
             count += 1
-    files = [p for g in keys.GROUPS for p in (recipes_root() / g).rglob("*.yaml")]
+    files = [p for g in GROUPS for p in (recipes_root() / g).rglob("*.yaml")]
     assert count == len(files) >= 9
 
 
@@ -263,7 +264,7 @@ def test_every_setting_is_in_the_primary_config_with_a_comment_or_a_parent() -> 
     groups = {next(iter(each)) for each in data["defaults"] if isinstance(each, dict)}
     for name in keys.flat_keys():
         first, *rest = name.split(".")
-        if first in keys.GROUPS:
+        if first in GROUPS:
             assert first in groups, name
             continue
         place = data[first]

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from mmtrt.config import locate
-from mmtrt.config.locate import Places, find, read
+from mmtrt.config.locate import Places
 from mmtrt.config.root import Source, recipes_root
+from mmtrt.config.yaml_file import find, loader, read
 from mmtrt.errors import RecipeError
 
 SCALARS = [
@@ -55,7 +55,7 @@ def test_scalars_are_read_as_omegaconf_does(text: str) -> None:
         except yaml.YAMLError:
             return "error"
 
-    ours = outcome(lambda t: yaml.load(t, Loader=locate.loader()))
+    ours = outcome(lambda t: yaml.load(t, Loader=loader()))
     assert ours == outcome(lambda t: OmegaConf.to_container(OmegaConf.load(io.StringIO(t))))
 
 

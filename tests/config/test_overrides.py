@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmtrt.config import overrides as keys
-from mmtrt.config.compose import parse
+from mmtrt.config import keys
+from mmtrt.config.grammar import parse
+from mmtrt.config.names import nearest
+from mmtrt.config.overrides import GROUPS, is_hydra, quoted, shell, split
 from mmtrt.config.root import recipes_root
 
 DESIGN = """
@@ -35,7 +37,7 @@ def test_keys_inside_of_a_recipe_are_not_offered() -> None:
 
 
 def test_groups_are_directories() -> None:
-    for group in keys.GROUPS:
+    for group in GROUPS:
         assert (recipes_root() / group).is_dir()
 
 
@@ -91,15 +93,15 @@ def test_check_tells_where_it_went_wrong() -> None:
     ],
 )
 def test_nearest(wrong: str, right: str) -> None:
-    assert keys.nearest(wrong, keys.flat_keys())[0] == right
+    assert nearest(wrong, keys.flat_keys())[0] == right
 
 
 def test_nothing_is_near() -> None:
-    assert keys.nearest("zzzzzz", keys.flat_keys()) == []
+    assert nearest("zzzzzz", keys.flat_keys()) == []
 
 
 def test_split() -> None:
-    found = keys.split(
+    found = split(
         [
             *(
                 "plan",
@@ -140,7 +142,7 @@ def test_split() -> None:
 
 
 def test_info_takes_no_override_for_its_value() -> None:
-    found = keys.split(["--info", "recipe=llava"])
+    found = split(["--info", "recipe=llava"])
     assert (found.hydra, found.overrides) == (["--info"], ["recipe=llava"])
 
 
@@ -155,12 +157,12 @@ def test_info_takes_no_override_for_its_value() -> None:
     ],
 )
 def test_is_hydra(override: str, expected: bool) -> None:
-    assert keys.is_hydra(override) is expected
+    assert is_hydra(override) is expected
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="$", exclude_categories=["Cs", "Cc"])))
 def test_quoted_text_survives_hydra(text: str) -> None:
-    parsed, problems = parse([f"session={keys.quoted(text)}"])
+    parsed, problems = parse([f"session={quoted(text)}"])
     assert problems == []
     assert parsed[0].value == text
 
@@ -168,7 +170,7 @@ def test_quoted_text_survives_hydra(text: str) -> None:
 @given(st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_shell_words_survive_a_shell(text: str) -> None:
     if text:
-        assert shlex.split(keys.shell(text)) == [text]
+        assert shlex.split(shell(text)) == [text]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from mmtrt.config import compose as composing
-from mmtrt.config.compose import Composed
+from mmtrt.config import grammar
+from mmtrt.config import hydra_compose as module
+from mmtrt.config.compose import Composed, compose_anew
+from mmtrt.config.hydra_compose import quiet
 from mmtrt.config.points import Composer
 from mmtrt.config.root import search_dirs
 from mmtrt.errors import RecipeError
@@ -120,7 +122,7 @@ PATHS = [
 def check(own: Path, composer: Composer, words: list[str], number: int = 0) -> None:
     def by_hydra() -> Composed:
         named = ["+" + word if word.startswith("experiment=") else word for word in words]
-        return composing.compose_anew(tuple(named), search_dirs([own]), "config", number)[0]
+        return compose_anew(tuple(named), search_dirs([own]), "config", number)[0]
 
     ours, theirs = outcome(composer.compose, words, number), outcome(by_hydra)
     if isinstance(ours, list) and isinstance(theirs, list):
@@ -144,8 +146,8 @@ def test_points_are_what_hydra_composes(own: Path, composer: Composer, words: li
 
 def test_hydra_composes_once_for_each_choice_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    real = composing.hydra_compose
-    monkeypatch.setattr(composing, "hydra_compose", lambda *a: calls.append(a) or real(*a))
+    real = module.hydra_compose
+    monkeypatch.setattr(module, "hydra_compose", lambda *a: calls.append(a) or real(*a))
     composer = Composer()
     words = ["recipe=llava", "quant=none,int4_wo", "workload.batch_size=range(1,51)", "tp=1,2"]
     points = composer.expand(words)
@@ -175,11 +177,11 @@ def test_points_are_those_of_hydras_sweeper(words: list[str]) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     dirs = search_dirs()
-    with composing.quiet(), initialize_config_dir(str(dirs[0]), version_base="1.3"):
+    with quiet(), initialize_config_dir(str(dirs[0]), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(words)
         (theirs,) = BasicSweeper.split_arguments(parsed, None)
-    ours = composing.points(words, dirs)
+    ours = grammar.points(words, dirs)
     assert ours is not None
     # Hydra writes values anew, with other quotes; read again they are the same.
     unique = list(dict.fromkeys(tuple(map(str, values_of(point))) for point in theirs))
@@ -187,7 +189,7 @@ def test_points_are_those_of_hydras_sweeper(words: list[str]) -> None:
 
 
 def values_of(point: object) -> list[tuple[str, object]]:
-    parsed, problems = composing.parse(list(point))  # type: ignore[call-overload]
+    parsed, problems = grammar.parse(list(point))  # type: ignore[call-overload]
     assert not problems
     return [(each.key, each.value) for each in parsed]
 
