@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from mmtrt.backends import neutral
 from mmtrt.backends.aot_engines import AOT_ENGINE, AotTarget, aot_target, auto_engine
 from mmtrt.backends.aot_engines import FORMATS as AOT_FORMATS
@@ -30,6 +32,10 @@ from mmtrt.host import HostInfo
 from mmtrt.stages import BuildLlm, BuildVision, Convert, Env, Eval, Quantize, Run, Stage
 
 ENGINES = ("onnxruntime", *PLAN_ENGINES, AOT_ENGINE)
+OLDEST_PYTHON = (3, 11)
+"""Source: onnxruntime 1.32 and transformers 5.23 have no release for an older one."""
+_INSTALL = "pip install 'mmtrt[native]'"
+_NEWER_PYTHON = f"use Python {'.'.join(map(str, OLDEST_PYTHON))} or newer, then {_INSTALL}"
 EXPORT_TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
 
 
@@ -39,7 +45,7 @@ class Native:
     name = "native"
     formats: tuple[str, ...] = FORMATS
     max_ranks: int = 1
-    install_hint = "pip install 'mmtrt[native]'"
+    install_hint = _INSTALL if sys.version_info >= OLDEST_PYTHON else _NEWER_PYTHON
 
     def __init__(self, recipe: Recipe, host: HostInfo) -> None:
         """Remember the host, whose package versions enter the keys."""
