@@ -116,7 +116,9 @@ def _print_answer(result: Mapping[str, Any] | None) -> None:
         for medium in ("video", "audio"):
             if request.get(medium):
                 print(f"{medium}:  {request[medium]}")
-        print(f"prompt: {request['prompt']}")
+        # A tool may have asked with a text of its own, which its log does not always tell.
+        if request["prompt"]:
+            print(f"prompt: {request['prompt']}")
         print(f"answer: {request['text']}")
 
 

@@ -152,8 +152,9 @@ def _results(requests: Sequence[Mapping[str, Any]]) -> str:
             lines.append(f"- video: {_code(str(request['video']))}")
         if request.get("audio"):
             lines.append(f"- audio: {_code(str(request['audio']))}")
-        lines.append(f"- prompt: {_code(str(request.get('prompt', '')))}")
-        blocks.append("\n".join(lines))
+        if request.get("prompt"):
+            lines.append(f"- prompt: {_code(str(request['prompt']))}")
+        blocks.append("\n".join(lines) or "The model's own prompt:")
         blocks.append(_fenced(str(request.get("text", ""))))
     return "\n\n".join(blocks)
 
