@@ -10,9 +10,8 @@ from typing import Any
 
 import yaml
 
-from mmtrt.config.catalogue import choices, config_file
 from mmtrt.config.overrides import EXPERIMENT
-from mmtrt.config.root import search_dirs
+from mmtrt.config.root import choices, config_file, search_dirs
 from mmtrt.config.yaml_file import Document, find, read
 from mmtrt.errors import RecipeError
 

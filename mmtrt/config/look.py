@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from mmtrt.config import keys, mistakes, typed
-from mmtrt.config.catalogue import Choice, Walk, choices
+from mmtrt.config.defaults_list import Choice, Walk
 from mmtrt.config.locate import Places
 from mmtrt.config.names import nearest
 from mmtrt.config.overrides import GROUPS, Parsed, for_hydra, spoken, with_key
-from mmtrt.config.root import SetBy, Source
+from mmtrt.config.root import SetBy, Source, choices
 from mmtrt.config.yaml_file import names_below
 from mmtrt.errors import RecipeError
 

@@ -165,7 +165,7 @@ class Composer:
         return self._words[text]
 
     def _look(self, text: str) -> _Word | None:
-        from mmtrt.config.catalogue import choices
+        from mmtrt.config.root import choices
 
         parsed, problems = grammar.parse([text])
         if problems or parsed[0].is_sweep:

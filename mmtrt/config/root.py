@@ -77,6 +77,31 @@ def search_dirs(config_dirs: Iterable[str | os.PathLike[str]] = ()) -> tuple[Pat
     return tuple(dict.fromkeys(found))
 
 
+def config_file(dirs: Sequence[Path], name: str) -> Path | None:
+    """Return the first file of this name, as Hydra does; ``recipe/llava`` needs no ``.yaml``."""
+    if "\0" in name:
+        return None
+    file = name if name.endswith(".yaml") else f"{name}.yaml"
+    for each in dirs:
+        try:
+            if (each / file).is_file():
+                return each / file
+        except OSError:
+            continue
+    return None
+
+
+def choices(group: str, dirs: Sequence[Path]) -> list[str]:
+    """Return the names of the files that a group can be set to, sorted."""
+    found = set()
+    for each in dirs:
+        try:
+            found |= {path.stem for path in (each / group).iterdir() if path.suffix == ".yaml"}
+        except OSError:
+            continue
+    return sorted(found)
+
+
 def asset(uri: str, config_dirs: Sequence[str | os.PathLike[str]] = ()) -> Path:
     """Return the place of a file or directory that ships with recipes.
 
