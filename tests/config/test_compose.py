@@ -14,12 +14,11 @@ import yaml
 from omegaconf import OmegaConf
 
 from mmtrt.config import cache, keys, root
-from mmtrt.config.catalogue import choices
 from mmtrt.config.compose import Composed, compose
 from mmtrt.config.grammar import points
 from mmtrt.config.hydra_app import run_hydra
 from mmtrt.config.overrides import GROUPS
-from mmtrt.config.root import recipes_root, search_dirs
+from mmtrt.config.root import choices, recipes_root, search_dirs
 from mmtrt.errors import RecipeError
 from tests.config.conftest import MakeUserDir
 

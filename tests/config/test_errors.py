@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mmtrt.config.catalogue import choices
 from mmtrt.config.compose import compose
-from mmtrt.config.root import display, recipes_root, search_dirs
+from mmtrt.config.root import choices, display, recipes_root, search_dirs
 from mmtrt.errors import RecipeError
 from tests.config.conftest import MakeUserDir
 

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mmtrt.config.catalogue import choices
 from mmtrt.config.compose import Composed, compose
 from mmtrt.config.hydra_app import run_hydra
 from mmtrt.config.overrides import needs_hydra
-from mmtrt.config.root import recipes_root
+from mmtrt.config.root import choices, recipes_root
 from mmtrt.errors import Interrupted, MmtrtError, RecipeError, StageFailed, UsageError
 from tests.config.conftest import MakeUserDir
 
