@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mmtrt.tasks.hub import RemoteFile
+from mmtrt.tasks.hub_listing import RemoteFile
 from mmtrt.tasks.messages import TaskError, listed
 
 CHUNK_BYTES = 1 << 20

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from mmtrt.tasks import hub, links
 from mmtrt.tasks.digests import check_digests, parse_expected
+from mmtrt.tasks.hub_blobs import cache_directory
 from mmtrt.tasks.hub_errors import offline
+from mmtrt.tasks.hub_listing import Repository, list_files
 from mmtrt.tasks.messages import (
     TaskError,
     TemporaryError,
@@ -64,13 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_stage(lambda: from_file(args.local_file, args.output_dir, args.allow_pickle))
     if args.local_dir:
         return run_stage(lambda: from_directory(args.local_dir, args.output_dir, patterns))
-    repo = hub.Repository(args.repo_id or "", args.revision or "", args.repo_type)
+    repo = Repository(args.repo_id or "", args.revision or "", args.repo_type)
     expected = dict(args.expect)
     return run_stage(lambda: from_hub(repo, args.output_dir, patterns, expected))
 
 
 def from_hub(
-    repo: hub.Repository, output_dir: Path, patterns: Patterns, expected: Mapping[str, str]
+    repo: Repository, output_dir: Path, patterns: Patterns, expected: Mapping[str, str]
 ) -> None:
     """Fetch the wanted files, check them, and link them into ``output_dir``.
 
@@ -107,7 +109,7 @@ def from_hub(
     if not all(linked):
         note(
             f"{linked.count(False)} files were copied: no hard link leads from the cache "
-            f"`{quoted(str(hub.cache_directory()))}` to the output; HF_HOME on the same file "
+            f"`{quoted(str(cache_directory()))}` to the output; HF_HOME on the same file "
             "system saves the space"
         )
     size_bytes = sum(path.stat().st_size for path in files.values())
@@ -205,12 +207,12 @@ def _collect(folder: Path, prefix: str, above: set[Path], files: dict[str, Path]
             )
 
 
-def _take(repo: hub.Repository, patterns: Patterns) -> tuple[Path, Choice]:
+def _take(repo: Repository, patterns: Patterns) -> tuple[Path, Choice]:
     """Return the directory of the cache with the files, and which of them are wanted."""
     if hub.is_offline():
         return _take_cached(repo, patterns, offline(repo.repo_id, repo.revision))
     try:
-        listing = hub.list_files(repo)
+        listing = list_files(repo)
     except TemporaryError as failure:
         if not hub.cache_is_whole(repo, patterns):
             raise
@@ -222,9 +224,7 @@ def _take(repo: hub.Repository, patterns: Patterns) -> tuple[Path, Choice]:
     return hub.fetch(repo, listing, choice.files), choice
 
 
-def _take_cached(
-    repo: hub.Repository, patterns: Patterns, otherwise: TaskError
-) -> tuple[Path, Choice]:
+def _take_cached(repo: Repository, patterns: Patterns, otherwise: TaskError) -> tuple[Path, Choice]:
     folder = hub.cached_snapshot(repo, patterns)
     if folder is None:
         raise otherwise
@@ -242,7 +242,7 @@ def _mention(choice: Choice) -> None:
         note(f"no file fits the include pattern {listed(choice.unmatched)}")
 
 
-def _mention_moving(repo: hub.Repository, commit: str) -> None:
+def _mention_moving(repo: Repository, commit: str) -> None:
     if not repo.is_pinned:
         warn(
             "MDL101",

@@ -21,6 +21,7 @@ from mmtrt.tasks.digests import digest_of
 from mmtrt.tasks.env import resolve as resolve_packages
 from mmtrt.tasks.git import Git
 from mmtrt.tasks.hub_errors import offline
+from mmtrt.tasks.hub_listing import Repository, list_files
 from mmtrt.tasks.messages import TaskError, TemporaryError, disk_failure, scrub
 from mmtrt.tasks.overlay import Overlay
 from mmtrt.tasks.pip import find_pip
@@ -94,7 +95,7 @@ def of_hub(question: Mapping[str, Any]) -> dict[str, Any]:
         TemporaryError: if the network failed.
     """
     hub.prepare()
-    repo = hub.Repository(question["repo"], question["revision"])
+    repo = Repository(question["repo"], question["revision"])
     patterns = Patterns(
         tuple(question["include"]), tuple(question["exclude"]), bool(question["allow_pickle"])
     )
@@ -103,7 +104,7 @@ def of_hub(question: Mapping[str, Any]) -> dict[str, Any]:
         if folder is None:
             raise offline(repo.repo_id, repo.revision)
         return {"commit": folder.name, "files": []}
-    listing = hub.list_files(repo)
+    listing = list_files(repo)
     taken = choose((file.name for file in listing.files), patterns, str(repo)).files
     rows = {file.name: file for file in listing.files}
     files = [
