@@ -36,7 +36,10 @@ class Launcher(HydraLauncher):
 
 
 class Sweeper(BasicSweeper):
-    """Hydra's own sweeper, but equal points are one, and none is composed just to see if it can."""
+    """Hydra's own sweeper, but equal points are one, and none is composed just to see if it can.
+
+    Points that ``--skip-invalid`` leaves out get to no launcher.
+    """
 
     def validate_batch_is_legal(self, batch: Any) -> None:
         """Leave that to mmtrt's launcher, which tells of every mistake at once."""
@@ -47,6 +50,8 @@ class Sweeper(BasicSweeper):
     def split_arguments(overrides: Any, max_batch_size: int | None) -> Any:
         """Return the points in batches, each point once."""
         (points,) = BasicSweeper.split_arguments(overrides, None)
-        unique = list({tuple(point): point for point in points}.values())
+        from mmtrt.config.launcher import choose
+
+        unique = choose(list({tuple(point): point for point in points}.values()))
         chunks = BasicSweeper.split_overrides_to_chunks(unique, max_batch_size)
         return list(chunks) if unique else []

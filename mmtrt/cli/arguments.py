@@ -78,6 +78,13 @@ def parse(
             flags[name] = value if equals else _value(verb, name, rest)
         elif word in switches:
             flags[word] = True
+        elif word in MULTIRUN:
+            raise UsageError(
+                f"mmtrt {verb} is of one point, not of a sweep",
+                code="CFG002",
+                why="-m goes with run, plan, check and lock",
+                fix=f"mmtrt {verb} with the overrides of one point",
+            )
         elif word.startswith("-") and word != "-":
             known = [*switches, *valued, "-cd", "--help"]
             near = difflib.get_close_matches(name, known, 1, 0.5)
@@ -87,11 +94,19 @@ def parse(
                 why=f"switches: {', '.join(known)}",
                 fix=near[0] if near else f"mmtrt {verb} --help",
             )
-        elif "=" in word or word.startswith(("+", "~")):
+        elif ("=" in word and not _names_point(name)) or word.startswith(("+", "~")):
             overrides.append(word)
         else:
             words.append(word)
     return Arguments(words, overrides, flags, dirs)
+
+
+def _names_point(key: str) -> bool:
+    """Return whether a word is a run with a point of it, such as ``sweep:tp=2``, and sets no key.
+
+    A colon in a key stands in its package.
+    """
+    return ":" in key and "@" not in key
 
 
 def _value(verb: str, name: str, rest: list[str]) -> str:

@@ -16,12 +16,14 @@ mmtrt diff [A] [B] [--exit-code] [--json] [--runs DIR] [--store DIR]
 
 Show in what B differs from A: settings, keys, files, answers, times, scores. Each is a run, named
 as for `mmtrt report` (latest, latest~1, a recipe, the beginning of a name), or an artifact: a path,
-KIND/KEY or a key, cut short. A alone is compared with the newest run; without A, the last two are.
+KIND/KEY or a key, cut short. RUN:POINT is a point of a sweep: its number, or overrides that only
+this point has. A alone is compared with the newest run; without A, the last two are.
 
   --exit-code   exit 1 if they differ, as git has it; times do not count
 
   mmtrt diff
   mmtrt diff llava~1 llava --exit-code
+  mmtrt diff sweep:0 sweep:3
   mmtrt diff build_llm/615e9c1b build_llm/023e4317
 """
 

@@ -3,49 +3,97 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmtrt.cli.arguments import Arguments, parse
-from mmtrt.cli.locking import NAME, lock_command
-from mmtrt.errors import LockStale, UsageError
+from mmtrt.cli.arguments import MULTIRUN, Arguments, parse
+from mmtrt.cli.lock_check import check, nothing_locked, report_upgrade
+from mmtrt.cli.lock_telling import say, tell
+from mmtrt.cli.locking import NAME
+from mmtrt.errors import MmtrtError, UsageError
 
 if TYPE_CHECKING:
+    from mmtrt.config.points import Composer
     from mmtrt.config.recipe import Recipe
-    from mmtrt.pins.drift import Drift
     from mmtrt.pins.entry import Entry
-    from mmtrt.pins.lock_file import LockFile
-    from mmtrt.pins.resolve import Resolved, Upgrade
+    from mmtrt.pins.lock_file import Entries, LockFile
+    from mmtrt.pins.renew import Renewed
+    from mmtrt.pins.resolve import Upgrade
 
 USAGE = """\
-mmtrt lock [OVERRIDES...] [--check] [--upgrade [NAME...]] [-o FILE] [--json] [-cd DIR]
+mmtrt lock [OVERRIDES...] [-m] [--check] [--upgrade [NAME...]] [--prune] [-o FILE] [--json]
+           [-cd DIR]
 
 Write what a recipe leaves open into mmtrt.lock: the commits and digests behind downloads and
-clones, the packages of environments, the versions of tools, what backend=auto came to. A recipe and
-variant have one entry; others stay as they are. Without overrides, every entry is made anew.
+clones, the packages of environments, the versions of tools, what backend=auto came to. A lock holds
+what was locked before, and all that the new choices need; entries of other recipes stay as they
+are. Without overrides, every entry is made anew.
 
 What was locked stays locked as long as the recipe asks for the same. A name that is new stands for
 what the store has under it, else for what the hub, the git server or the package index say.
 
+  -m                every point of a sweep, with the overrides of `mmtrt -m`
   --check           write nothing; exit 4 if an entry does not describe its recipe and this host
   --upgrade         ask for everything anew; with NAMEs for these: a stage, a repository, a package,
                     or `backend`
+  --prune           take out what no recipe has any more; with overrides, also what other choices
+                    of the same recipes needed
   -o, --output FILE the lock file; default mmtrt.lock
 
   mmtrt lock recipe=llava variant=tiny
+  mmtrt lock -m recipe=llava,llava_next quant=none,int4_wo
   mmtrt lock --check
   mmtrt lock recipe=vila --upgrade clone
 """
 
 
+GONE = "-cd DIR, if it is of your own; else mmtrt lock --prune takes it out of the lock"
+
+
+@dataclass
+class Wanted:
+    """The choices of one recipe and variant that are to be locked or checked."""
+
+    name: str
+    recipes: list[Recipe] = field(default_factory=list)
+    kept: list[Entry] = field(default_factory=list)
+    """Of choices that cannot be composed any more; they stay as they are."""
+
+
 def main(args: list[str]) -> int:
     """Write or check entries; exit 4 if ``--check`` finds a stale one."""
-    switches, valued = ("--check", "--upgrade", "--json"), ("-o", "--output")
+    switches = ("--check", "--upgrade", "--prune", "--json", *MULTIRUN)
+    valued = ("-o", "--output", "--lock")
     arguments = parse("lock", args, USAGE, switches, valued)
     if arguments is None:
         return 0
+    _check_usage(arguments)
+    from mmtrt.config.points import Composer
+    from mmtrt.pins.lock_file import LockFile
+
+    said = (arguments.text(name) for name in ("-o", "--output", "--lock"))
+    path = Path(next(filter(None, said), NAME))
+    if not path.parent.is_dir():
+        raise UsageError(
+            f"there is no directory {path.parent}", code="CFG003", fix=f"mkdir -p {path.parent}"
+        )
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory, not a lock file", code="CFG003")
+    lock, composer = LockFile(path), Composer(arguments.config_dirs)
+    entries = lock.read()
+    compose = _composing(composer, arguments)
+    if arguments.on("--check") and not arguments.on("--upgrade"):
+        return check(lock, entries, _points(composer, arguments), compose, arguments)
+    wanted = _wanted(lock, entries, _points(composer, arguments), compose, arguments)
+    renewed = _renewed(wanted, entries, arguments)
+    if arguments.on("--check"):
+        return report_upgrade(lock, entries, renewed, arguments)
+    return _write(lock, entries, wanted, renewed, arguments)
+
+
+def _check_usage(arguments: Arguments) -> None:
     if arguments.words and not arguments.on("--upgrade"):
         word = arguments.words[0]
         raise UsageError(
@@ -54,73 +102,128 @@ def main(args: list[str]) -> int:
             why="overrides look like key=value",
             fix=f"mmtrt lock recipe={word}, or mmtrt lock --upgrade {word}",
         )
-    from mmtrt.pins.lock_file import LockFile
-    from mmtrt.pins.resolve import Upgrade
-
-    path = Path(arguments.text("-o") or arguments.text("--output") or NAME)
-    if not path.parent.is_dir():
+    if arguments.on("--prune") and arguments.on("--check"):
+        raise UsageError("--prune writes and --check does not", code="CFG002")
+    if is_sweep(arguments) and not arguments.overrides:
         raise UsageError(
-            f"there is no directory {path.parent}", code="CFG003", fix=f"mkdir -p {path.parent}"
+            "mmtrt lock -m needs overrides",
+            code="CFG002",
+            why="without any, every entry is made anew",
+            fix="mmtrt lock, or mmtrt lock -m with the overrides of the sweep",
         )
-    lock = LockFile(path)
-    entries = lock.read()
-    wanted = [(None, arguments.overrides)] if arguments.overrides else _recorded(lock, entries)
-    upgrade = Upgrade(arguments.on("--upgrade") and not arguments.words, tuple(arguments.words))
-    if arguments.on("--check") and not arguments.on("--upgrade"):
-        return _check(lock, wanted, arguments)
-    resolved = [_resolve(_recipe(words, arguments), entries, upgrade) for _, words in wanted]
-    _require_known(upgrade, resolved)
-    if arguments.on("--check"):
-        found = {each.name: _changes(entries, each) for each in resolved}
-        return _report(lock, found, arguments)
-    return _write(lock, entries, resolved, arguments)
 
 
-def _recorded(lock: LockFile, entries: dict[str, Entry]) -> list[tuple[str | None, list[str]]]:
-    """Return the overrides that every entry was made for.
-
-    Raises:
-        LockStale: LCK102, if there is none.
-    """
-    if not entries:
-        raise LockStale(
-            f"{lock.title} has no entries" if lock.path.exists() else f"there is no {lock.title}",
-            code="LCK102",
-            fix="mmtrt lock recipe=<name> variant=<name>; mmtrt ls lists them",
-        )
-    return [(name, list(entry.overrides)) for name, entry in entries.items()]
+def is_sweep(arguments: Arguments) -> bool:
+    """Return whether the overrides are those of a sweep."""
+    return any(arguments.on(each) for each in MULTIRUN)
 
 
-def _recipe(words: Sequence[str], arguments: Arguments) -> Recipe:
-    from mmtrt.config.compose import compose
+def _composing(composer: Composer, arguments: Arguments) -> Callable[[Sequence[str]], Recipe]:
     from mmtrt.config.recipe import resolve
 
-    composed = compose(words, arguments.config_dirs)
     dirs = tuple(arguments.config_dirs)
-    return resolve(composed.settings, tuple(composed.overrides), composed.where, dirs)
+
+    def compose(words: Sequence[str]) -> Recipe:
+        composed = composer.compose(words)
+        return resolve(composed.settings, tuple(composed.overrides), composed.where, dirs)
+
+    return compose
 
 
-def _resolve(recipe: Recipe, entries: dict[str, Entry], upgrade: Upgrade) -> Resolved:
+def _points(composer: Composer, arguments: Arguments) -> list[tuple[str, ...]]:
+    """Return the overrides of each point that was asked for; none where nothing was said."""
+    if not is_sweep(arguments):
+        return [tuple(arguments.overrides)] if arguments.overrides else []
+    from mmtrt.cli.sweep_reading import expanded
+
+    return expanded(composer, arguments.overrides)
+
+
+def _wanted(
+    lock: LockFile,
+    entries: Entries,
+    points: Sequence[Sequence[str]],
+    compose: Callable[[Sequence[str]], Recipe],
+    arguments: Arguments,
+) -> list[Wanted]:
+    """Return what is to be locked: the points, and what was locked of their recipes before.
+
+    Raises:
+        LockStale: LCK102, if nothing was asked for and nothing is locked.
+        RecipeError: for every mistake in a point, or in what is locked if nothing was asked for.
+    """
+    from mmtrt.pins.describe import name_of, words_of
+
+    prune, found = arguments.on("--prune"), dict[str, Wanted]()
+    seen: set[tuple[str, frozenset[str]]] = set()
+
+    def add(recipe: Recipe) -> None:
+        name = name_of(recipe)
+        place = name, frozenset(words_of(recipe))
+        if place not in seen:
+            seen.add(place)
+            found.setdefault(name, Wanted(name)).recipes.append(recipe)
+
+    asked = [compose(words) for words in points]
+    for recipe in asked:
+        found.setdefault(name_of(recipe), Wanted(name_of(recipe)))
+    if not points and not entries:
+        raise nothing_locked(lock)
+    for name in entries if not points else [] if prune else list(found):
+        found.setdefault(name, Wanted(name))
+        for entry in entries.get(name, ()):
+            for line, words in zip(entry.overrides, entry.choices()):
+                try:
+                    recipe = compose(words)
+                except MmtrtError as error:
+                    if not prune and not points:
+                        error.at, error.fix = f"{lock.title}: {name}: {line}", GONE
+                        raise
+                    what = "taken out" if prune else "not made anew"
+                    say(f"note: {name} ({line}) is {what}: {error.message}")
+                    if not prune:
+                        found[name].kept.append(replace(entry, overrides=[line]))
+                    continue
+                add(recipe)
+    for recipe in asked:  # after what was locked, so that equal choices do not change the file
+        add(recipe)
+    return list(found.values())
+
+
+def _renewed(wanted: Sequence[Wanted], entries: Entries, arguments: Arguments) -> list[Renewed]:
     from mmtrt.artifacts.store import Store
     from mmtrt.host import probe
-    from mmtrt.pins.describe import name_of
-    from mmtrt.pins.resolve import entry_of
+    from mmtrt.pins.cases import together
+    from mmtrt.pins.renew import Renewed, renew
+    from mmtrt.pins.resolve import Upgrade
 
-    store, old = Store(Path(recipe.settings.paths.store)), entries.get(name_of(recipe))
-    return entry_of(recipe, probe(), store, old, upgrade, lambda text: print(text, file=sys.stderr))
+    upgrade = Upgrade(arguments.on("--upgrade") and not arguments.words, tuple(arguments.words))
+    host, done = probe(), []
+    for each in wanted:
+        if not each.recipes:
+            done.append(Renewed(each.name, ()))
+            continue
+        store = Store(Path(each.recipes[0].settings.paths.store))
+        old = entries.get(each.name, ())
+        renewed = renew(each.name, each.recipes, old, host, store, upgrade, say)
+        if each.kept:
+            renewed = replace(renewed, entries=together([*renewed.entries, *each.kept]))
+        done.append(renewed)
+    _require_known(upgrade, done)
+    return done
 
 
-def _require_known(upgrade: Upgrade, resolved: Sequence[Resolved]) -> None:
+def _require_known(upgrade: Upgrade, renewed: Sequence[Renewed]) -> None:
     """Refuse a name to upgrade that no entry has.
 
     Raises:
         UsageError: CFG003.
     """
-    unknown = set(upgrade.names)
-    for each in resolved:
+    unknown, every = set(upgrade.names), [row for each in renewed for row in each.resolved]
+    for each in every:
         unknown &= set(each.unknown)
     if unknown:
-        names = sorted({name for each in resolved for name in each.names})
+        names = sorted({name for each in every for name in each.names})
         raise UsageError(
             f"nothing that is locked is called {', '.join(sorted(unknown))}",
             code="CFG003",
@@ -129,108 +232,38 @@ def _require_known(upgrade: Upgrade, resolved: Sequence[Resolved]) -> None:
         )
 
 
-def _changes(entries: dict[str, Entry], resolved: Resolved) -> list[Drift]:
-    from mmtrt.pins.drift import changes
-
-    return changes(entries.get(resolved.name), resolved.entry)
-
-
-def _check(
-    lock: LockFile, wanted: Sequence[tuple[str | None, list[str]]], arguments: Arguments
-) -> int:
-    from mmtrt.artifacts.store import Store
-    from mmtrt.host import probe
-    from mmtrt.pins.apply import Pins
-    from mmtrt.pins.describe import describe, name_of
-    from mmtrt.pins.drift import drift_of, no_entry
-
-    entries, host = lock.read(), probe()
-    found: dict[str, list[Drift]] = {}
-    for recorded, words in wanted:
-        recipe = _recipe(words, arguments)
-        name = recorded or name_of(recipe)
-        entry = entries.get(name)
-        if entry is None:
-            fix = lock_command(words, arguments.config_dirs, lock.path)
-            raise no_entry(lock.title, name, lock.path.exists(), fix)
-        store = Store(Path(recipe.settings.paths.store))
-        found[name] = drift_of(entry, describe(recipe, host, store, Pins(entry, lock.title)))
-    return _report(lock, found, arguments)
-
-
-def _report(lock: LockFile, found: dict[str, list[Drift]], arguments: Arguments) -> int:
-    """Print what is stale; exit 4 if anything is."""
-    from mmtrt.pins.drift import table
-
-    stale = {name: rows for name, rows in found.items() if rows}
-    if arguments.on("--json"):
-        _print_json(lock, found, "drift", is_stale=bool(stale))
-    else:
-        for name, rows in stale.items():
-            print(f"{name} differs from {lock.title}:")
-            print(table(rows, ("LOCKED", "UPGRADED" if arguments.on("--upgrade") else "PRESENT")))
-    if not stale:
-        count = f"{len(found)} entr{'ies' if len(found) != 1 else 'y'}"
-        print(f"{lock.title} is up to date: {count} checked", file=sys.stderr)
-        return 0
-    words = [*arguments.overrides, *(["--upgrade"] if arguments.on("--upgrade") else [])]
-    fix = lock_command([*words, *arguments.words], arguments.config_dirs, lock.path)
-    count = f"{len(stale)} of {len(found)} entr{'ies' if len(found) != 1 else 'y'}"
-    error = LockStale(f"{lock.title} is stale: {count}", code="LCK101", fix=fix)
-    print(error.render(), file=sys.stderr)
-    return error.exit_code
-
-
 def _write(
-    lock: LockFile, entries: dict[str, Entry], resolved: Sequence[Resolved], arguments: Arguments
+    lock: LockFile,
+    entries: Entries,
+    wanted: Sequence[Wanted],
+    renewed: Sequence[Renewed],
+    arguments: Arguments,
 ) -> int:
     """Put the entries into the file and tell what changed."""
-    found = {each.name: _changes(entries, each) for each in resolved}
-    lock.update(lambda old: {**old, **{each.name: each.entry for each in resolved}})
+    from mmtrt.pins.renew import compared, merged
+
+    prune = arguments.on("--prune")
+
+    def change(present: Entries) -> Entries:
+        made = {
+            each.name: each.entries
+            if prune
+            else merged(each, entries.get(each.name, ()), present.get(each.name, ()))
+            for each in renewed
+        }
+        return {name: rows for name, rows in (present | made).items() if rows}
+
+    lock.update(change)
+    found = {each.name: compared(entries.get(each.name, ()), each.entries) for each in renewed}
     if arguments.on("--json"):
-        _print_json(lock, found, "changes")
-    for each in resolved:
-        for note in each.notes:
-            print(f"note: {note}", file=sys.stderr)
-        _tell(lock, each, found[each.name], is_new=each.name not in entries)
-    return 0
-
-
-def _tell(lock: LockFile, resolved: Resolved, rows: Sequence[Drift], *, is_new: bool) -> None:
-    from mmtrt.pins.drift import said
-
-    entry = resolved.entry
-    if is_new:
-        parts = [
-            f"{len(pins)} {word}{'s' * (len(pins) != 1)}"
-            for word, pins in (
-                ("download", entry.downloads),
-                ("clone", entry.clones),
-                ("environment", entry.environments),
-                ("local model", entry.local),
-                ("patch", entry.patches),
-                ("tool", entry.tools),
-            )
-            if pins
+        rows = [
+            {"name": name, "changes": [row.to_json() for _, _, rows in told for row in rows]}
+            for name, told in found.items()
         ]
-        backend = f"backend {entry.backend.name}, engine {entry.backend.engine}"
-        print(
-            f"Locked {resolved.name} in {lock.title}: {', '.join([backend, *parts])}",
-            file=sys.stderr,
-        )
-        return
-    verb = "Updated" if rows else "Nothing changed for"
-    print(f"{verb} {resolved.name} in {lock.title}", file=sys.stderr)
-    for row in rows:
-        if row.locked is None:
-            print(f" + {row.field} {said(row.present)}", file=sys.stderr)
-        elif row.present is None:
-            print(f" - {row.field} {said(row.locked)}", file=sys.stderr)
-        else:
-            print(f" ~ {row.field} {said(row.locked)} -> {said(row.present)}", file=sys.stderr)
-
-
-def _print_json(lock: LockFile, found: dict[str, list[Drift]], what: str, **more: Any) -> None:
-    rows = [{"name": name, what: [row.to_json() for row in rows]} for name, rows in found.items()]
-    document = {"schema": 1, "file": str(lock.path), **more, "entries": rows}
-    print(json.dumps(document, indent=1, ensure_ascii=False))
+        document: dict[str, Any] = {"schema": 1, "file": str(lock.path), "entries": rows}
+        print(json.dumps(document, indent=1, ensure_ascii=False))
+    for each in renewed:
+        for note in each.notes:
+            say(f"note: {note}")
+        tell(lock.title, each, found[each.name], is_new=each.name not in entries)
+    return 0

@@ -6,8 +6,9 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from mmtrt.config.recipe import Recipe
     from mmtrt.host import HostInfo
     from mmtrt.pins.apply import Pins
+    from mmtrt.pins.drift import LockDrift
+    from mmtrt.pins.entry import Entry
+    from mmtrt.pins.lock_file import Entries
 
 SWITCHES = ("--locked", "--unlocked")
 VALUED = ("--lock",)
@@ -26,13 +30,25 @@ NAME = "mmtrt.lock"
 VARIABLE = "MMTRT_LOCKED"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LockUse:
     """What a command does with a lock."""
 
     mode: Literal["required", "heeded", "ignored"] = "heeded"
     path: Path = Path(NAME)
     is_quiet: bool = False
+
+    @cached_property
+    def is_there(self) -> bool:
+        """Whether there is such a file."""
+        return self.path.exists()
+
+    @cached_property
+    def entries(self) -> Entries:
+        """What the file says; it is read once, however many points a sweep has."""
+        from mmtrt.pins.lock_file import LockFile
+
+        return LockFile(self.path).read()
 
 
 def lock_use(arguments: Arguments | None = None) -> LockUse:
@@ -64,45 +80,64 @@ def pins_for(recipe: Recipe, host: HostInfo, store: Store, use: LockUse) -> Pins
         LockStale: LCK101 or LCK102, if a lock is required and does not describe the recipe; LCK103,
             if it cannot be understood.
     """
-    if use.mode == "ignored" or (use.mode == "heeded" and not use.path.exists()):
-        return None
-    from mmtrt.pins.apply import Pins
-    from mmtrt.pins.describe import describe, name_of, recorded
-    from mmtrt.pins.drift import drift_of, no_entry, stale
-    from mmtrt.pins.lock_file import LockFile
-
-    lock = LockFile(use.path)
-    name = name_of(recipe)
-    entry = lock.read().get(name)
-    fix = lock_command(recorded(recipe.overrides), recipe.config_dirs, use.path)
-    if entry is None:
-        error = no_entry(lock.title, name, use.path.exists(), fix)
-        if use.mode == "required":
-            raise error
-        _warn(use, f"note: {error.message}, so nothing of it is pinned; {fix}")
-        return None
-    pins = Pins(entry, lock.title)
-    rows = drift_of(entry, describe(recipe, host, store, pins))
-    if rows and use.mode == "required":
-        raise stale(lock.title, name, rows, fix)
-    if rows:
-        fields = ", ".join(row.field for row in rows)
-        _warn(
-            use,
-            f"warning[LCK101]: {lock.title} does not describe {name} any more: {fields}\n"
-            "  why: pins that still fit are used, the rest is as it is here\n"
-            f"  fix: {fix}",
+    pins, problem = looked_up(recipe, host, store, use)
+    if problem is None:
+        return pins
+    if use.mode == "required":
+        raise problem
+    if use.is_quiet:
+        return pins
+    if problem.drift is None:
+        text = f"note: {problem.message}, so nothing of it is pinned; {problem.fix}"
+    else:
+        fields = ", ".join(row.field for row in problem.drift)
+        text = (
+            f"warning[LCK101]: {use.path} does not describe {problem.name} any more: {fields}\n"
+            f"  why: {STILL}\n"
+            f"  fix: {problem.fix}"
         )
+    print(text, file=sys.stderr)
     return pins
 
 
+STILL = "pins that still fit are used, the rest is as it is here"
+
+
+def looked_up(
+    recipe: Recipe, host: HostInfo, store: Store, use: LockUse
+) -> tuple[Pins | None, LockDrift | None]:
+    """Return the pins of a recipe, and what is wrong with them.
+
+    Raises:
+        LockStale: LCK103, if the lock cannot be understood.
+    """
+    if use.mode == "ignored" or (use.mode == "heeded" and not use.is_there):
+        return None, None
+    from mmtrt.pins.describe import name_of, recorded
+    from mmtrt.pins.drift import no_entry, stale
+    from mmtrt.pins.lookup import find
+
+    title, name = str(use.path), name_of(recipe)
+    fix = lock_command(recorded(recipe.overrides), recipe.config_dirs, use.path)
+    if not (entries := use.entries.get(name)):
+        return None, no_entry(title, name, use.is_there, fix)
+    found = find(entries, recipe, host, store, title)
+    return found.pins, stale(title, name, found.drift, fix) if found.drift else None
+
+
 def record_pins(recipe: Recipe, pins: Pins, directory: Path) -> None:
-    """Write the pins of a run into its record; one that cannot be written is no failure."""
+    """Write the pins of a run into its record."""
     from mmtrt.pins.describe import name_of
-    from mmtrt.pins.lock_file import lock_text
+
+    record_entries({name_of(recipe): [pins.entry]}, directory)
+
+
+def record_entries(entries: Mapping[str, Sequence[Entry]], directory: Path) -> None:
+    """Write entries into a record; one that cannot be written is no failure."""
+    from mmtrt.pins.lock_text import lock_text
 
     with contextlib.suppress(OSError):
-        (directory / NAME).write_text(lock_text({name_of(recipe): pins.entry}), encoding="utf-8")
+        (directory / NAME).write_text(lock_text(entries), encoding="utf-8")
 
 
 def lock_command(
@@ -115,8 +150,3 @@ def lock_command(
     if path != Path(NAME):
         words += ["-o", str(path)]
     return shlex.join(words)
-
-
-def _warn(use: LockUse, text: str) -> None:
-    if not use.is_quiet:
-        print(text, file=sys.stderr)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmtrt.cli import locking
@@ -12,9 +15,10 @@ from mmtrt.cli.sweep import Options, Planning, Sweeping, command_of, name_of
 from mmtrt.config.compose import Composed
 from mmtrt.config.hydra_app import is_sweep, run_hydra
 from mmtrt.config.overrides import key_of, split
+from mmtrt.errors import Interrupted, UsageError
 
 SWITCHES = ("--json", "-q", "--quiet", "--skip-invalid", "--keep-going", *locking.SWITCHES)
-"""mmtrt's own switches of a sweep."""
+"""mmtrt's own switches of a sweep; with a value, those of a lock."""
 
 
 def main(args: list[str]) -> int:
@@ -23,33 +27,65 @@ def main(args: list[str]) -> int:
     Without a sweep, or with another launcher, each job is one ordinary run.
     """
     typed = list(args)
+    own, args = _own(args)
     parts = split(args)
     dirs = [Path(each) for each in parts.config_dirs]
-    own = {word for word in args if word in SWITCHES}
-    lock = locking.lock_use(Arguments(flags=dict.fromkeys(own, True)))
+    lock = locking.lock_use(Arguments(flags=own))
 
-    def task(composed: Composed) -> int:
-        return run_session(plan_composed(composed, dirs, lock))
-
-    if not is_sweep(parts):
-        return run_hydra([word for word in args if word not in locking.SWITCHES], task)
-    args = [word for word in args if word not in SWITCHES]
-    if "--keep-going" in own:
-        args.append("executor.keep_going=true")
     options = Options(
         as_json="--json" in own,
-        quiet=bool(own & {"-q", "--quiet"}),
+        quiet="-q" in own or "--quiet" in own,
         skip_invalid="--skip-invalid" in own,
     )
-    planning = Planning(dirs, parts.config_name, lock)
+
+    def task(composed: Composed) -> int:
+        # The answers of points that another launcher runs are not the document of the sweep.
+        with contextlib.redirect_stdout(sys.stderr if options.as_json else sys.stdout):
+            return run_session(plan_composed(composed, dirs, lock), quiet=options.quiet)
+
+    if not is_sweep(parts):
+        mine = [word for word in own if word not in locking.SWITCHES + locking.VALUED]
+        return run_hydra([*args, *mine], task)
+    if "--keep-going" in own:
+        args.append("executor.keep_going=true")
+    planning = Planning(dirs, parts.config_name, lock, parts.overrides)
     sweeping = Sweeping(planning, options, name_of(parts.overrides), command_of(typed))
     try:
         code = run_hydra(args, task, sweeping)
-    except BaseException:
+    except BaseException as error:
         if sweeping.record is not None:
+            sweeping.has_stopped = True
             sweeping.finish()
+        if isinstance(error, KeyboardInterrupt):  # another launcher takes it as it comes
+            raise Interrupted(
+                "stopped; what is finished is in the store",
+                code="RUN130",
+                fix="run the same command again to go on",
+            ) from error
         raise
     if sweeping.record is None and sweeping.points:
         picks = any(key_of(word) == "hydra/sweeper" for word in parts.overrides)
         sweeping.look_up(only_done=picks)
     return sweeping.finish() or code
+
+
+def _own(args: Sequence[str]) -> tuple[dict[str, str | bool], list[str]]:
+    """Return mmtrt's own switches with their values, and the words for Hydra.
+
+    Raises:
+        UsageError: CFG002, for a switch whose value is missing.
+    """
+    own: dict[str, str | bool] = {}
+    rest, words = [], list(args)
+    while words:
+        word = words.pop(0)
+        name, equals, value = word.partition("=")
+        if word in SWITCHES:
+            own[word] = True
+        elif name in locking.VALUED:
+            if not equals and not words:
+                raise UsageError(f"{name} needs a value", code="CFG002", fix=f"{name} FILE")
+            own[name] = value if equals else words.pop(0)
+        else:
+            rest.append(word)
+    return own, rest

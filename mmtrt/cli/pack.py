@@ -14,25 +14,33 @@ if TYPE_CHECKING:
     from mmtrt.report.targets import RunTarget
 
 USAGE = """\
-mmtrt pack [RUN] [-o DIR|FILE.tar|.tar.gz|.tar.zst] [--with-weights] [--json] [-cd DIR]
+mmtrt pack [RUN] [--point POINT] [-o DIR|FILE.tar|.tar.gz|.tar.zst] [--with-weights] [--json]
+           [-cd DIR]
 
 Put the engines of a run, its tokenizer and processor, the request that was asked, provenance, lock,
 digests and a program that runs it all into one directory or archive. It runs anywhere that has the
 runtime's packages, without mmtrt, store or network. Packing twice gives equal bytes.
 
-  -o FILE         by default <recipe>-<variant>-<backend>.tar.gz
+  --point POINT   one point of a sweep: its number, or overrides that no other point has; the same
+                  as RUN:POINT
+  -o FILE         by default <recipe>-<variant>-<backend>.tar.gz, of a point with its choices
   --with-weights  also the weights of the original checkpoint, for runtimes that read them
   --store DIR, --runs DIR   as elsewhere
 
   mmtrt pack
   mmtrt pack llava -o llava.tar.zst
+  mmtrt pack sweep --point 3
+  mmtrt pack sweep --point 'quant=int4_wo tp=2'
   tar xf llava.tar.zst && llava-tiny-native/run --input-text 'What colour is it?'
 """
 
 
 def main(args: list[str]) -> int:
     """Write a pack."""
-    switches, valued = ("--json", "--with-weights"), ("-o", "--output", "--store", "--runs")
+    switches, valued = (
+        ("--json", "--with-weights"),
+        ("-o", "--output", "--store", "--runs", "--point"),
+    )
     arguments = parse("pack", args, USAGE, switches, valued)
     if arguments is None:
         return 0
@@ -46,14 +54,15 @@ def main(args: list[str]) -> int:
 
     runs = place("runs", arguments.text("--runs"), arguments.overrides)
     store = place("store", arguments.text("--store"), arguments.overrides)
-    target = find_target(arguments.words[0] if arguments.words else None, runs, store)
+    name = arguments.words[0] if arguments.words else None
+    target = find_target(name, runs, store, arguments.text("--point"))
     if not isinstance(target, RunTarget):
         raise UsageError(
             "mmtrt pack takes a run, not an artifact",
             code="CFG002",
             why="only a run says how its engines are asked",
         )
-    run = target
+    run = _alone(target)
     with_weights = arguments.on("--with-weights")
     pack = contents(run, with_weights=with_weights, lock=lambda: _lock(run, arguments))
     for note in pack.notes:
@@ -70,24 +79,42 @@ def main(args: list[str]) -> int:
     return 0
 
 
+def _alone(target: RunTarget) -> RunTarget:
+    """Return the only point of a sweep that has one; anything else as it is."""
+    from mmtrt.report.sweep_points import points_of
+    from mmtrt.report.targets import read_run
+
+    points = points_of(target.directory) if target.point is None else []
+    return read_run(target.directory, points[0]["id"]) if len(points) == 1 else target
+
+
 def _lock(target: RunTarget, arguments: Arguments) -> str | None:
     """Return the lock of the run's recipe; ``None``, and a note, if it cannot be made here."""
     from mmtrt.artifacts.store import Store
     from mmtrt.config.compose import compose
     from mmtrt.config.recipe import resolve
     from mmtrt.host import probe
-    from mmtrt.pins.lock_file import NAME, LockFile, lock_text
+    from mmtrt.pins.lock_file import NAME, LockFile
+    from mmtrt.pins.lock_text import lock_text
+    from mmtrt.pins.lookup import find
     from mmtrt.pins.resolve import entry_of
 
-    dirs = tuple(arguments.config_dirs)
+    report, dirs = target.report, tuple(arguments.config_dirs)
+    name = f"{report.recipe}/{report.variant}"
+    artifact = next(iter(target.artifacts.values()))
+    store, host = Store(artifact.directory.parent.parent), probe()
     try:
-        if used := LockFile(target.directory / NAME).read():
-            return lock_text(used)  # of a run that was locked, the pins that it used
-        composed = compose(list(target.report.overrides), dirs)
+        # Of a run that was locked, the pins that it used.
+        entries = LockFile(target.directory / NAME).read().get(name, ())
+        if len(entries) == 1:
+            return lock_text({name: entries})
+        composed = compose(list(report.overrides), dirs)
         recipe = resolve(composed.settings, tuple(composed.overrides), composed.where, dirs)
-        artifact = next(iter(target.artifacts.values()))
-        resolved = entry_of(recipe, probe(), Store(artifact.directory.parent.parent))
+        if entries:
+            entry = find(entries, recipe, host, store, NAME).pins.entry
+        else:
+            entry = entry_of(recipe, host, store).entry
     except MmtrtError as error:
         print(f"note: mmtrt.lock is left out: {error.message}", file=sys.stderr)
         return None
-    return lock_text({resolved.name: resolved.entry})
+    return lock_text({name: [entry]})

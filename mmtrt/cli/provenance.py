@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mmtrt.report.provenance.build import Build
 
 USAGE = """\
-mmtrt provenance [RUN|ARTIFACT] [STAGE] [--format slsa|cyclonedx] [-o FILE]
+mmtrt provenance [RUN|ARTIFACT] [STAGE] [--point POINT] [--format slsa|cyclonedx] [-o FILE]
 
 Print what made the engines of a run, or one artifact with all that it was made from:
 
@@ -24,8 +24,10 @@ Print what made the engines of a run, or one artifact with all that it was made 
 RUN is named as for `mmtrt report`; ARTIFACT is a path, KIND/KEY or a key, cut short. Both formats
 are JSON, and need: pip install 'mmtrt[provenance]'.
 
-  -o FILE     write a file
-  --json      the same as without: for scripts that give it to every verb
+  --point POINT   one point of a sweep: its number, or overrides that no other point has; the same
+                  as RUN:POINT
+  -o FILE         write a file
+  --json          the same as without: for scripts that give it to every verb
   --store DIR, --runs DIR   as elsewhere
 
   mmtrt provenance
@@ -38,7 +40,7 @@ FORMATS = ("slsa", "cyclonedx")
 
 def main(args: list[str]) -> int:
     """Print or write the provenance."""
-    valued = ("--format", "-o", "--output", "--store", "--runs")
+    valued = ("--format", "-o", "--output", "--store", "--runs", "--point")
     arguments = parse("provenance", args, USAGE, ("--json",), valued)
     if arguments is None:
         return 0
@@ -58,7 +60,8 @@ def main(args: list[str]) -> int:
 
     runs = place("runs", arguments.text("--runs"), arguments.overrides)
     store = place("store", arguments.text("--store"), arguments.overrides)
-    target = find_target(arguments.words[0] if arguments.words else None, runs, store)
+    name = arguments.words[0] if arguments.words else None
+    target = find_target(name, runs, store, arguments.text("--point"))
     if len(arguments.words) == 2:
         if not isinstance(target, RunTarget):
             raise UsageError("an artifact has no stages", code="CFG002", fix="leave STAGE out")

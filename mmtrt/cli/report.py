@@ -15,7 +15,8 @@ mmtrt report [RUN] [--format md|json|csv|html] [--json] [--html] [-o FILE] [--ru
 Print the report of a run: stages with times and reasons, limits, findings, answers, timings, host.
 RUN is a directory below outputs/runs, the beginning of its name, a recipe for its newest run, or
 `last`, the default. A run that was killed is reported as far as it came. A sweep's report is the
-table of its points, which --format csv gives to a spreadsheet.
+table of its points, which --format csv gives to a spreadsheet; RUN:POINT is one of them by itself,
+named by its number or by overrides that no other point has.
 
 --html writes one file that needs no other and no network: report.html in the run's directory,
 unless -o names another (- is standard output).
@@ -23,6 +24,7 @@ unless -o names another (- is standard output).
   mmtrt report
   mmtrt report llava -o report.md
   mmtrt report last --format json
+  mmtrt report sweep:3
   mmtrt report --html
 """
 
@@ -49,11 +51,22 @@ def main(args: list[str]) -> int:
     from mmtrt.report.results import is_sweep
     from mmtrt.report.runs import find_run
     from mmtrt.report.sweep_record import sweep_text
+    from mmtrt.report.targets import split_point
 
     root = place("runs", arguments.text("--runs"), arguments.overrides)
-    record = find_run(root, arguments.words[0] if arguments.words else None)
+    name, point = split_point(arguments.words[0] if arguments.words else None)
+    record = find_run(root, name)
+    report = None
+    if point is not None:
+        from mmtrt.report.sweep_points import find_point, of_point
+
+        if form in ("csv", "html"):
+            raise UsageError(
+                f"--format {form} is of a whole sweep", code="CFG002", fix="--format md or json"
+            )
+        report = of_point(collect(record), find_point(record, point))
     target = arguments.text("-o") or arguments.text("--output")
-    if form in ("md", "json", "csv") and (form == "csv" or is_sweep(record)):
+    if report is None and form != "html" and (form == "csv" or is_sweep(record)):
         text = sweep_text(record, form)
     elif form == "html":
         from mmtrt.report.html.page import record_page
@@ -61,9 +74,9 @@ def main(args: list[str]) -> int:
         text = record_page(record)
         target = target or str(record / "report.html")
     elif form == "json":
-        text = json.dumps(to_json(collect(record)), indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(to_json(report or collect(record)), indent=1, ensure_ascii=False) + "\n"
     else:
-        text = to_markdown(collect(record))
+        text = to_markdown(report or collect(record))
     if target in (None, "-"):
         print(text, end="")
         return 0

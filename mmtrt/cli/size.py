@@ -12,8 +12,8 @@ from mmtrt.cli.arguments import Arguments, parse
 from mmtrt.cli.session import open_session
 from mmtrt.config.recipe import Recipe
 from mmtrt.errors import UsageError
-from mmtrt.plan.estimate import cache_of, load_of, memory_of
 from mmtrt.plan.graph import Plan
+from mmtrt.plan.rank_memory import cache_of, load_of, memory_of
 from mmtrt.report.units import size_text
 
 USAGE = """\

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from mmtrt.artifacts.store import Store
-from mmtrt.cli.locking import LockUse, lock_use, pins_for
+from mmtrt.cli.locking import LockUse, lock_use, record_entries
+from mmtrt.cli.sweep_locking import SweepLock
+from mmtrt.config.hydra_app import ON_THIS_HOST
 from mmtrt.config.launcher import Outcome
-from mmtrt.config.overrides import EXPERIMENT, key_of, value_of
+from mmtrt.config.overrides import EXPERIMENT, is_hydra, key_of, value_of
 from mmtrt.config.points import Composer
 from mmtrt.config.recipe import resolve
 from mmtrt.config.schema import Paths, listed
@@ -50,20 +52,35 @@ class Planning:
         config_dirs: Sequence[Path],
         config_name: str = "config",
         lock: LockUse | None = None,
+        words: Sequence[str] = (),
     ) -> None:
-        """Search the user's own directories, too; heed ``lock``, or as the environment says."""
+        """Search the user's own directories, too; heed ``lock``, or as the environment says.
+
+        ``words`` are the overrides of the sweep, for what messages say to type.
+        """
         self.composer = Composer(config_dirs, config_name)
         self.paths: Paths | None = None
         """Of the first point that could be composed."""
         self.objective: tuple[str, ...] = ()
         self._dirs = tuple(config_dirs)
         self._host = probe()
-        self._lock = lock or lock_use()
+        self.lock = SweepLock(lock or lock_use(), words, self._dirs)
 
-    def planned(self, points: Sequence[Sequence[str]], first: int = 0) -> SweepPlan:
-        """Plan and check every point."""
+    def planned(
+        self, points: Sequence[Sequence[str]], first: int = 0, *, for_this_host: bool = True
+    ) -> SweepPlan:
+        """Plan and check every point; see :func:`mmtrt.rules.sweep.check_points`.
+
+        Raises:
+            LockStale: LCK103, if there is a lock that cannot be understood.
+        """
+        self.lock.read()
         planner: Planner = self._plan
-        return check_points(points, planner, first)
+        return self.lock.told(
+            check_points(
+                points, planner, first, for_this_host=for_this_host, refuse=self.lock.refuse
+            )
+        )
 
     def assessed(self, sweep: SweepPlan) -> tuple[SweepPlan, Verdicts | None]:
         """Look the nodes of a merged plan up in the store."""
@@ -84,9 +101,7 @@ class Planning:
         self.paths = self.paths or settings.paths
         self.objective = tuple(listed(settings.sweep.objective))
         recipe = resolve(settings, composed.overrides, composed.where, self._dirs)
-        pins = None
-        if self._lock.mode == "required" or self._lock.path.exists():
-            pins = pins_for(recipe, self._host, self.store, self._lock)
+        pins = self.lock.pins(recipe, self._host, self.store, str(number))
         return make_plan(recipe, self._host, pins)
 
 
@@ -101,20 +116,43 @@ class Sweeping:
     results: Results = field(init=False)
     record: SweepRecord | None = None
     has_failed: bool = False
+    has_stopped: bool = False
+    """Whether it was ended from outside, or could not go on."""
     seconds: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
+    left_out: set[frozenset[str]] = field(default_factory=set)
+    """Points that another launcher does not get."""
     points: list[tuple[str, ...]] = field(default_factory=list)
     """What another launcher runs; its results are looked up in the store afterwards."""
 
     def __post_init__(self) -> None:
         self.results = Results(self.name, self.command)
 
-    def check(self, points: Sequence[Sequence[str]]) -> None:
-        """Refuse points that another launcher would run into an error."""
-        sweep, _ = self.planning.assessed(self.planning.planned(points))
+    def check(self, points: Sequence[Sequence[str]], launcher: str, sweeper: str | None) -> None:
+        """Refuse points that another launcher would run into an error.
+
+        Raises:
+            UsageError: CFG143, for --skip-invalid with a sweeper that picks points as it goes on.
+            RuleViolation: CFG141.
+        """
+        if self.options.skip_invalid and sweeper is not None:
+            raise UsageError(
+                f"--skip-invalid cannot leave out points of hydra/sweeper={sweeper}",
+                code="CFG143",
+                why=f"it hands them to hydra/launcher={launcher} itself, as it picks them",
+                fix="leave hydra/launcher out: mmtrt's own leaves out points of any sweeper",
+            )
+        # The nodes of a cluster check themselves.
+        planned = self.planning.planned(points, for_this_host=launcher in ON_THIS_HOST)
+        sweep, _ = self.planning.assessed(planned)
         self._tell(sweep)
-        sweep.checked()
+        sweep.checked(self.options.skip_invalid)
         self.points = [tuple(point) for point in points]
+        self.left_out = {_plainly(entry.overrides) for entry in sweep.invalid}
+
+    def is_left_out(self, point: Sequence[str]) -> bool:
+        """Return whether a point is left out, as it is checked before anything runs."""
+        return _plainly(point) in self.left_out
 
     def launch(
         self, points: Sequence[Sequence[str]], first: int, is_search: bool = False
@@ -141,6 +179,7 @@ class Sweeping:
         self.results.add(sweep.entries, merged, sweep.told)
         record = self.record = self.record or SweepRecord(Path(paths.runs), self.name, self.results)
         record.write_plan(sweep_json(sweep, verdicts))
+        self._record_pins(record)
         record.write()
         titles = titles_of(merged, choices_of_sweep(sweep))
         display = SweepDisplay(titles, self.options.quiet)
@@ -181,13 +220,15 @@ class Sweeping:
             return
         self.record = SweepRecord(Path(self.planning.paths.runs), self.name, self.results)
         self.record.write_plan(sweep_json(*self.planning.assessed(sweep)))
+        self._record_pins(self.record)
         self.record.finish()
 
     def _from_store(self, points: Sequence[Sequence[str]], results: Results) -> SweepPlan | None:
         """Let results be of what the store has; ``None`` where no point can be planned."""
         if not points:
             return None
-        sweep, verdicts = self.planning.assessed(self.planning.planned(points))
+        planned = self.planning.planned(points, for_this_host=False)
+        sweep, verdicts = self.planning.assessed(planned)
         if verdicts is None:
             return None
         results.add(sweep.entries, sweep.merged, sweep.told)
@@ -196,6 +237,10 @@ class Sweeping:
                 path = str(state.artifact.path)
                 results.listen(events.StageHit(name, state.node.kind, state.key, path))
         return sweep
+
+    def _record_pins(self, record: SweepRecord) -> None:
+        if self.planning.lock.entries and record.path is not None:
+            record_entries(self.planning.lock.entries, record.path)
 
     def finish(self) -> int:
         """Print the table and return the exit code."""
@@ -256,8 +301,14 @@ class Sweeping:
         where = ""
         if self.record is not None and self.record.path is not None:
             where = f"; results: {self.record.path / 'results.json'}"
-        verdict = "Failed" if self.has_failed else "Done"
-        return f"{verdict} in {duration_text(self.seconds)}: {', '.join(parts)}{tail}{where}"
+        verdict = "Failed" if self.has_failed else "Stopped" if self.has_stopped else "Done"
+        took = "" if self.has_stopped else f" in {duration_text(self.seconds)}"
+        return f"{verdict}{took}: {', '.join(parts)}{tail}{where}"
+
+
+def _plainly(words: Sequence[str]) -> frozenset[str]:
+    """Return a point's own words; Hydra keeps those for itself apart."""
+    return frozenset(word for word in words if not is_hydra(word))
 
 
 def name_of(overrides: Sequence[str]) -> str:

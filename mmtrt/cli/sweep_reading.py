@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 
 from mmtrt.cli import locking
 from mmtrt.cli.arguments import MULTIRUN, Arguments, parse
 from mmtrt.cli.sweep import Planning
+from mmtrt.config.points import Composer
 from mmtrt.errors import RecipeError, UsageError
 from mmtrt.plan.assess import Verdicts
 from mmtrt.report.colors import wants_color
@@ -25,11 +27,23 @@ from mmtrt.rules.sweep import SweepPlan
 def plan(args: list[str], usage: str) -> int:
     """Print the merged plan of a sweep; exit 2 if a point cannot run."""
     switches = ("-v", "--verbose", "--json", "--symbolic", "--detailed-exitcode")
+    saving = ("-o", "--output")
     arguments = parse(
-        "plan", args, usage, (*switches, *MULTIRUN, *locking.SWITCHES), locking.VALUED
+        "plan",
+        args,
+        usage,
+        (*switches, *MULTIRUN, *locking.SWITCHES),
+        (*saving, *locking.VALUED),
     )
     if arguments is None:
         return 0
+    if any(arguments.text(name) for name in saving):
+        raise UsageError(
+            "a saved plan is of one point, not of a sweep",
+            code="CFG002",
+            why="`mmtrt run --plan` carries out one build",
+            fix="mmtrt plan -o FILE with the overrides of one point; --json for scripts",
+        )
     sweep, verdicts = _planned("plan", arguments)
     if arguments.on("--json"):
         document = sweep_json(sweep, verdicts, arguments.on("--symbolic"))
@@ -38,7 +52,7 @@ def plan(args: list[str], usage: str) -> int:
         verbose = arguments.on("-v") or arguments.on("--verbose")
         print(plan_text(sweep, verdicts, wants_color(sys.stdout), verbose))
     if sweep.invalid:
-        return 2
+        return sweep.exit_code
     pending = 0 if verdicts is None else verdicts.count("run") + verdicts.count("maybe")
     return 10 if arguments.on("--detailed-exitcode") and pending else 0
 
@@ -84,7 +98,7 @@ def check(args: list[str], usage: str) -> int:
         count = f"{errors} error{'s' * (errors != 1)}, {others} warning{'s' * (others != 1)}"
         count += f", {len(sweep.silenced)} silenced" if sweep.silenced else ""
         print(f"{len(sweep.entries)} points: {count}")
-    return 2 if any(finding.severity == "error" for finding in findings) else 0
+    return sweep.exit_code if any(each.severity == "error" for each in findings) else 0
 
 
 def _planned(verb: str, arguments: Arguments) -> tuple[SweepPlan, Verdicts | None]:
@@ -96,8 +110,20 @@ def _planned(verb: str, arguments: Arguments) -> tuple[SweepPlan, Verdicts | Non
             why="overrides look like key=value",
             fix=f"mmtrt {verb} -m recipe={arguments.words[0]}",
         )
-    planning = Planning(arguments.config_dirs, lock=locking.lock_use(arguments))
-    points = planning.composer.expand(arguments.overrides)
+    planning = Planning(
+        arguments.config_dirs, lock=locking.lock_use(arguments), words=arguments.overrides
+    )
+    points = expanded(planning.composer, arguments.overrides)
+    return planning.assessed(planning.planned(points, for_this_host=False))
+
+
+def expanded(composer: Composer, overrides: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the overrides of each point of a sweep.
+
+    Raises:
+        RecipeError: CFG108, if only a sweeper can tell them.
+    """
+    points = composer.expand(overrides)
     if points is None:
         raise RecipeError(
             "the points of this sweep are not known beforehand",
@@ -105,4 +131,4 @@ def _planned(verb: str, arguments: Arguments) -> tuple[SweepPlan, Verdicts | Non
             why="an interval says which values are possible, and a sweeper such as optuna picks",
             fix="give choices or a range, as in tp=1,2 or workload.batch_size=range(1,9)",
         )
-    return planning.assessed(planning.planned(points))
+    return points

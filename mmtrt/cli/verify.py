@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from mmtrt.report.rebuilds import Rebuild
 
 USAGE = """\
-mmtrt verify [RUN|ARTIFACT] [--rebuild STAGE,...|all] [--scratch DIR] [--json]
+mmtrt verify [RUN|ARTIFACT] [--point POINT] [--rebuild STAGE,...|all] [--scratch DIR] [--json]
 
 Hash every file of a run's artifacts again. With --rebuild, build stages once more beside what is
 stored, from the commands and inputs in their manifests, and compare: byte by byte where the stage
 promises that, else limits, inputs, outputs and what the engines compute. What is stored is not
 touched. RUN is named as for `mmtrt report`; ARTIFACT is a path, KIND/KEY or a key, cut short.
 
+  --point POINT   one point of a sweep: its number, or overrides that no other point has; the same
+                  as RUN:POINT
   --scratch DIR   where the new output goes; else the store's staging area
   --store DIR, --runs DIR   as elsewhere
 
@@ -37,7 +39,7 @@ Exit codes: 0 all the same, 1 something differs.
 
 def main(args: list[str]) -> int:
     """Verify one run or artifact."""
-    valued = ("--rebuild", "--scratch", "--store", "--runs")
+    valued = ("--rebuild", "--scratch", "--store", "--runs", "--point")
     arguments = parse("verify", args, USAGE, ("--json",), valued)
     if arguments is None:
         return 0
@@ -83,7 +85,8 @@ def _chosen(arguments: Arguments) -> tuple[str, dict[str, Artifact], dict[str, s
 
     runs = place("runs", arguments.text("--runs"), arguments.overrides)
     store = place("store", arguments.text("--store"), arguments.overrides)
-    target = find_target(arguments.words[0] if arguments.words else None, runs, store)
+    name = arguments.words[0] if arguments.words else None
+    target = find_target(name, runs, store, arguments.text("--point"))
     if isinstance(target, RunTarget):
         print(target.title, file=sys.stderr)
         return target.title, dict(target.artifacts), dict(target.gone)

@@ -59,8 +59,18 @@ class Sweep(Protocol):
         """
         ...
 
-    def check(self, points: Sequence[Sequence[str]]) -> None:
-        """Refuse points that another launcher would run into an error."""
+    def check(self, points: Sequence[Sequence[str]], launcher: str, sweeper: str | None) -> None:
+        """Refuse points that another launcher would run into an error.
+
+        Args:
+            points: the overrides of each.
+            launcher: name of the other launcher.
+            sweeper: name of another sweeper, which picks some of the points; ``None`` for ours.
+        """
+        ...
+
+    def is_left_out(self, point: Sequence[str]) -> bool:
+        """Return whether a point that was checked is not to be launched."""
         ...
 
     def value(self, point: Sequence[str]) -> Any:
@@ -69,6 +79,8 @@ class Sweep(Protocol):
 
 
 PROGRAM = "mmtrt"
+ON_THIS_HOST = ("joblib", "basic")
+"""Launchers of others that run every point on this machine and leave no files behind."""
 _OWN_SWEEPERS = ("mmtrt.Sweeper", "basic_sweeper.BasicSweeper")
 _MODES = ("--run", "--multirun", "--cfg", "--info", "--shell-completion", "--hydra-help")
 
@@ -79,8 +91,8 @@ def run_hydra(argv: Sequence[str], task: Task, sweep: Sweep | None = None) -> in
     A sweep is checked as a whole before anything starts. mmtrt's launcher hands its points to
     ``sweep``; without one, and with other launchers, every point is a job of its own: all of them
     run, and the first exit code that is not 0 is returned. Hydra's records of a sweep go to a
-    temporary directory, unless ``hydra.sweep.dir`` or ``hydra/launcher`` is given: mmtrt keeps its
-    own.
+    temporary directory, unless ``hydra.sweep.dir`` is given, or a launcher that other machines work
+    for: mmtrt keeps its own.
 
     Raises:
         RecipeError: for every mistake in overrides and recipes.
@@ -97,9 +109,10 @@ def run_hydra(argv: Sequence[str], task: Task, sweep: Sweep | None = None) -> in
     _check(arguments, dirs, sweep)
     jobs = _Jobs(task, arguments, os.getpid(), sweep)
     words = _words_for_hydra(arguments.overrides)
-    with _sweep_dir(arguments) as extra, launching(jobs.launch):
+    with _sweep_dir(arguments) as extra, launching(jobs.launch, jobs.choose):
         status = _hydra_main(arguments, [*words, *extra], dirs, jobs.run)
-    if not status and is_sweep(arguments) and extra and not jobs.started:
+    is_ours = not _chosen(arguments.overrides, "launcher", ("mmtrt",))
+    if not status and is_sweep(arguments) and extra and is_ours and not jobs.started:
         raise RecipeError(
             "the sweep has no points",
             code="CFG108",
@@ -153,18 +166,19 @@ def _check(arguments: Arguments, dirs: Sequence[Path], sweep: Sweep | None) -> N
         points = composer.expand(words)
         if points and sweep is not None:
             _, problems = parse(words)
-            if not problems and _has_own_launcher(words):
-                sweep.check(points)
+            launcher = _chosen(words, "launcher", ("mmtrt",))
+            if not problems and launcher:
+                sweep.check(points, launcher, _chosen(words, "sweeper", ("mmtrt", "basic")))
         else:
             problems = composer.problems(points or [_without_sweeps(words)])
     if problems:
         raise together(problems)
 
 
-def _has_own_launcher(words: Sequence[str]) -> bool:
-    """Return whether the command line asks for another launcher than mmtrt's."""
-    chosen = [value_of(word) for word in words if key_of(word) == "hydra/launcher"]
-    return bool(chosen) and chosen[-1] != "mmtrt"
+def _chosen(words: Sequence[str], what: str, ours: Sequence[str]) -> str | None:
+    """Return the plugin that the command line asks for; ``None`` if it is one of ours."""
+    chosen = [value_of(word) for word in words if key_of(word) == f"hydra/{what}"]
+    return chosen[-1] if chosen and chosen[-1] not in ours else None
 
 
 def is_sweep(arguments: Arguments) -> bool:
@@ -236,6 +250,13 @@ class _Jobs:
             for i in range(len(batch))
         ]
 
+    def choose(self, points: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+        """Leave out what is not to be launched; our own launcher is told of every point."""
+        sweep = self.sweep
+        if sweep is None:
+            return list(points)
+        return [point for point in points if not sweep.is_left_out(self._as_typed(point, ()))]
+
     def _as_typed(self, task: Sequence[str], hydra: Sequence[str]) -> list[str]:
         """Return a job's overrides as the user typed them, and where else to search."""
         given = set(self.arguments.overrides)
@@ -285,7 +306,8 @@ class _JobFailed(Exception):
 def _sweep_dir(arguments: Arguments) -> Iterator[list[str]]:
     """Give a sweep a directory for Hydra's records, and remove it afterwards."""
     given = {key_of(each) for each in arguments.overrides}
-    if not is_sweep(arguments) or given & {"hydra.sweep.dir", "hydra/launcher"}:
+    launcher = _chosen(arguments.overrides, "launcher", ("mmtrt", *ON_THIS_HOST))
+    if not is_sweep(arguments) or launcher or "hydra.sweep.dir" in given:
         yield []
         return
     place = tempfile.mkdtemp(prefix="mmtrt-sweep-")
@@ -388,7 +410,8 @@ def _complete(arguments: Arguments, dirs: Sequence[Path]) -> int:
 
 
 def _known(typed: Sequence[str], last: str, dirs: Sequence[Path]) -> list[str]:
-    from mmtrt.config.catalogue import choices, recipe_entry
+    from mmtrt.config.catalogue import recipe_entry
+    from mmtrt.config.root import choices
 
     named = {group: choices(group, dirs) for group in GROUPS}
     recipe = next((value_of(each) for each in typed if key_of(each) == "recipe"), "")

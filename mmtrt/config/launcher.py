@@ -22,23 +22,33 @@ class Outcome:
     error: BaseException | None = None
 
 
-Launch = Callable[[Sequence[Sequence[str]], int, Any], Sequence[Outcome]]
+Points = Sequence[Sequence[str]]
+
+Launch = Callable[[Points, int, Any], Sequence[Outcome]]
 """Takes the overrides of each point, the number of the first, and Hydra's own configuration."""
 
-_launches: list[Launch] = []
+Choose = Callable[[Points], list[Sequence[str]]]
+"""Takes the points that a sweeper is going to launch, and returns those that it shall."""
+
+_launches: list[tuple[Launch, Choose]] = []
 """Who takes the points of the sweep that runs just now."""
 
 
 @contextlib.contextmanager
-def launching(launch: Launch) -> Iterator[None]:
-    """Let the sweeps inside hand their points to ``launch``."""
-    _launches.append(launch)
+def launching(launch: Launch, choose: Choose = list) -> Iterator[None]:
+    """Let the sweeps inside hand their points to ``launch``, those that ``choose`` leaves."""
+    _launches.append((launch, choose))
     try:
         yield
     finally:
         _launches.pop()
 
 
-def launch(points: Sequence[Sequence[str]], first: int, config: Any) -> Sequence[Outcome]:
+def launch(points: Points, first: int, config: Any) -> Sequence[Outcome]:
     """Hand points to whoever called Hydra; the first has the number ``first``."""
-    return _launches[-1](points, first, config)
+    return _launches[-1][0](points, first, config)
+
+
+def choose(points: Points) -> list[Sequence[str]]:
+    """Return the points that are to be launched, whatever launcher there is."""
+    return _launches[-1][1](points) if _launches else list(points)

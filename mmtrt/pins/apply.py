@@ -19,13 +19,14 @@ class Pins:
     """The lock file, as people know it."""
 
     @property
-    def backend(self) -> str:
-        """What ``backend=auto`` means."""
-        return self.entry.backend.name
+    def backend(self) -> str | None:
+        """What ``backend=auto`` means; nothing by an entry for which the backend was chosen."""
+        return self.entry.backend.name if self.entry.leaves_open("backend") else None
 
     def engine(self, backend: str) -> str | None:
-        """Return what ``engine=auto`` means on the locked backend."""
-        return self.entry.backend.engine if backend == self.backend else None
+        """Return what ``engine=auto`` means on the locked backend; nothing if it was chosen."""
+        is_told = backend == self.entry.backend.name and self.entry.leaves_open("engine")
+        return self.entry.backend.engine if is_told else None
 
     def pinned(self, stage: Stage) -> Stage:
         """Return a stage with what its name was locked to; a pin of another name counts nothing."""

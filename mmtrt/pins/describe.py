@@ -15,6 +15,7 @@ from mmtrt.artifacts.store import Store
 from mmtrt.backends.base import Choice, Command, Local
 from mmtrt.config.recipe import Recipe
 from mmtrt.host import HostInfo
+from mmtrt.pins.cases import line_of
 from mmtrt.pins.entry import BackendPin, Entry
 from mmtrt.plan.build import chosen_stages
 from mmtrt.plan.keys import KEY_VERSION
@@ -41,7 +42,7 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Everything that a lock has to know."""
+    """Everything that a lock has to know of one choice."""
 
     name: str
     """``recipe/variant``."""
@@ -78,10 +79,12 @@ def describe(recipe: Recipe, host: HostInfo, store: Store, pins: Pinning | None 
     for _, command in lowered:
         tools |= backend.tool_versions(command.tools)
     facts = Entry(
-        overrides=_overrides(recipe),
+        overrides=[line_of(words_of(recipe))],
         mmtrt=__version__,
         key_schema=KEY_VERSION,
-        backend=BackendPin(name=backend.name, engine=_engine(stages), because=choice.because),
+        backend=BackendPin(
+            name=backend.name, engine=_engine(choice, stages), because=choice.because
+        ),
         gpu=dict(backend.gpu_class() or {}),
         tools=tools,
         patches={stage.id: _edits(stage) for stage, _ in lowered if isinstance(stage, Patch)},
@@ -104,7 +107,7 @@ def recorded(overrides: Sequence[str]) -> list[str]:
     ]
 
 
-def _overrides(recipe: Recipe) -> list[str]:
+def words_of(recipe: Recipe) -> list[str]:
     """Return the overrides with the variant, which a later recipe may choose otherwise."""
     words = [FORMS.text(word) for word in recorded(recipe.overrides)]
     if any(word.startswith("variant=") for word in words):
@@ -121,8 +124,13 @@ def names_of(stage: Download | Clone | Env) -> list[str]:
     return [re.match(r"[\w.-]*", each)[0] or each for each in stage.requirements]  # type: ignore[index]
 
 
-def _engine(stages: Sequence[Stage]) -> str:
-    """Return the engine format, which every stage that has one agrees in."""
+def _engine(choice: Choice, stages: Sequence[Stage]) -> str:
+    """Return the engine format: what ``engine=auto`` came to, where there is a choice.
+
+    Stages need not agree in it: beside a compiled language model, ONNX Runtime may see pictures.
+    """
+    if (chosen := choice.backend.engine_choice) is not None:
+        return chosen.name
     return next((str(stage.engine) for stage in stages if hasattr(stage, "engine")), "none")
 
 

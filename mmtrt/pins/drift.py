@@ -14,6 +14,9 @@ from mmtrt.plan.stale import differences
 
 NEVER_COMPARED = ("overrides", "backend.because")
 
+WIDTH = 48
+"""Characters of a value in a table (*chosen*: commits are seen whole)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Drift:
@@ -28,6 +31,15 @@ class Drift:
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain data."""
         return asdict(self)
+
+    def text(self) -> str:
+        """Return the row as a line: what came, went or became something else."""
+        width = None if self.field == "overrides" else WIDTH
+        if self.locked is None:
+            return f"+ {self.field} {said(self.present, width)}"
+        if self.present is None:
+            return f"- {self.field} {said(self.locked, width)}"
+        return f"~ {self.field} {said(self.locked)} -> {said(self.present)}"
 
 
 def drift_of(entry: Entry, needs: Needs) -> list[Drift]:
@@ -63,25 +75,50 @@ def changes(old: Entry | None, new: Entry) -> list[Drift]:
     return [row for row in rows if not row.field.startswith(NEVER_COMPARED)]
 
 
-def stale(title: str, name: str, rows: Sequence[Drift], fix: str) -> LockStale:
+@dataclass(eq=False)
+class LockDrift(LockStale):
+    """An entry is missing or describes something else; those of a sweep become one table."""
+
+    name: str = ""
+    """``recipe/variant``."""
+    drift: tuple[Drift, ...] | None = None
+    """``None`` where there is no entry."""
+
+
+def stale(title: str, name: str, rows: Sequence[Drift], fix: str) -> LockDrift:
     """Return the error that lists every drift of one entry."""
-    count = f"{len(rows)} difference{'s' * (len(rows) != 1)}"
-    return LockStale(
-        f"{title} does not describe {name} any more: {count}",
+    return LockDrift(
+        f"{title} does not describe {name} any more: {counted(len(rows), 'difference')}",
         code="LCK101",
         why=f"the lock and what is here:\n{table(rows)}",
         fix=fix,
+        name=name,
+        drift=tuple(rows),
     )
 
 
-def no_entry(title: str, name: str, is_there: bool, fix: str) -> LockStale:
+def no_entry(title: str, name: str, is_there: bool, fix: str) -> LockDrift:
     """Return the error of a recipe that no lock speaks of."""
-    return LockStale(
-        f"{title} has no entry for {name}" if is_there else f"there is no lock file {title}",
+    return LockDrift(
+        f"{title} has no entry for {name}" if is_there else no_file(title),
         code="LCK102",
-        why="--locked or MMTRT_LOCKED asks for one",
+        why=ASKED,
         fix=fix,
+        name=name,
     )
+
+
+ASKED = "--locked or MMTRT_LOCKED asks for one"
+
+
+def no_file(title: str) -> str:
+    """Return the message of a lock that is not there."""
+    return f"there is no lock file {title}"
+
+
+def counted(number: int, word: str) -> str:
+    """Return a number with its noun."""
+    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def table(rows: Sequence[Drift], columns: tuple[str, str] = ("LOCKED", "PRESENT")) -> str:
@@ -99,7 +136,7 @@ def aligned(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     )
 
 
-def said(value: Any, width: int = 48) -> str:
+def said(value: Any, width: int | None = WIDTH) -> str:
     """Return a value for one cell: digests cut as people cut them, nothing as a dash."""
     if value in (None, [], {}):
         return "-"
@@ -107,7 +144,7 @@ def said(value: Any, width: int = 48) -> str:
         value = value.get("commit") or value.get("packages") or list(value)
     text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
     text = " ".join(text.split())
-    return text if len(text) <= width else f"{text[: width - 3]}..."
+    return text if width is None or len(text) <= width else f"{text[: width - 3]}..."
 
 
 def _fields(path: str, old: Any, new: Any) -> list[Drift]:

@@ -1,8 +1,9 @@
-"""What a lock says of one variant of one recipe."""
+"""What a lock says of one variant of one recipe: pins that fit together."""
 
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -72,10 +73,15 @@ class BackendPin:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Everything outside of the recipe and the overrides that decides what comes out."""
+    """Everything outside of the recipe and the overrides that decides what comes out.
+
+    One entry serves every choice whose pins do not contradict each other. Where they do (two
+    backends, two revisions of a model), a recipe has several entries.
+    """
 
     overrides: list[str] = field(default_factory=list)
-    """What it was made for, so that ``mmtrt lock`` can do it again; never compared."""
+    """What it was made for, so that ``mmtrt lock`` can do it again: the words of a command line,
+    for each choice that it takes to need all that is pinned. Never compared."""
     mmtrt: str
     """Version of mmtrt."""
     key_schema: int
@@ -91,6 +97,19 @@ class Entry:
     downloads: dict[str, HubPin] = field(default_factory=dict)
     clones: dict[str, GitPin] = field(default_factory=dict)
     environments: dict[str, EnvPin] = field(default_factory=dict)
+
+    def leaves_open(self, key: str) -> bool:
+        """Return whether it was made for a choice that says nothing of a key, such as ``backend``.
+
+        Only then does it tell what that key means where nobody says it.
+        """
+        return not self.overrides or any(
+            not any(word.startswith(f"{key}=") for word in words) for words in self.choices()
+        )
+
+    def choices(self) -> list[tuple[str, ...]]:
+        """Return the words of each choice that it was made for."""
+        return [tuple(shlex.split(line)) for line in self.overrides]
 
     def to_plain(self) -> dict[str, Any]:
         """Return the entry as plain data, without what is empty."""

@@ -1,41 +1,27 @@
-"""The file ``mmtrt.lock``: entries by ``recipe/variant``, sorted, one fact a line.
-
-YAML, as the recipes are: the library that reads them is there, one that writes TOML is not. Rows of
-files are flow mappings, so that a file is a line.
-"""
+"""The file ``mmtrt.lock``, which is whole at any moment and which several processes may write."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from mmtrt.artifacts.atomic import write_text
 from mmtrt.artifacts.locks import KeyLock
 from mmtrt.config import typed
 from mmtrt.errors import LockStale
 from mmtrt.pins.entry import Entry
+from mmtrt.pins.lock_text import OLDEST, SCHEMA, entries_from, lock_text
 
 NAME = "mmtrt.lock"
-SCHEMA = 1
-"""Raised when an older mmtrt could misread a lock."""
-
-HEAD = (
-    "# Written by `mmtrt lock`. Change it with `mmtrt lock`, and keep it under version control.\n"
-)
 WAIT_S = 60.0
 """For another `mmtrt lock` that writes the same file; writing takes milliseconds."""
 
 
-@dataclass(frozen=True)
-class Document:
-    """A lock file as it is read."""
-
-    schema: int
-    entries: dict[str, Entry] = field(default_factory=dict)
+Entries: TypeAlias = dict[str, tuple[Entry, ...]]
+"""``recipe/variant`` -> its entries, one as long as no two of its pins contradict each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +35,10 @@ class LockFile:
         """The path as messages name it."""
         return str(self.path)
 
-    def read(self) -> dict[str, Entry]:
+    def read(self) -> Entries:
         """Return the entries; none if there is no file.
+
+        A file of schema 1 is read; the next `mmtrt lock` that changes something writes a new one.
 
         Raises:
             LockStale: LCK103, if the file cannot be understood.
@@ -63,7 +51,7 @@ class LockFile:
             raise self._garbled(f"it cannot be read: {error}") from error
         return self._parsed(text)
 
-    def update(self, change: Callable[[dict[str, Entry]], Mapping[str, Entry]]) -> bool:
+    def update(self, change: Callable[[Entries], Mapping[str, Sequence[Entry]]]) -> bool:
         """Replace the entries by what ``change`` makes of them; return whether the file changed.
 
         Other processes wait meanwhile, so that none of their entries is lost. A kill at any moment
@@ -92,14 +80,25 @@ class LockFile:
         finally:
             held.release()
 
-    def _parsed(self, text: str) -> dict[str, Entry]:
+    def _parsed(self, text: str) -> Entries:
         if re.search(r"^(<{7}|={7}|>{7})", text, re.MULTILINE):
             raise self._garbled("it holds the marks of a merge that git could not do")
         import yaml
 
+        class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # one of two classes
+            """Takes nothing twice, as who puts two branches together by hand may leave it."""
+
+            def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+                keys = [key.value for key, _ in node.value]
+                for key in keys:
+                    if keys.count(key) > 1:
+                        where = node.start_mark
+                        raise yaml.constructor.ConstructorError(None, None, f"{key} twice", where)
+                found: dict[Any, Any] = super().construct_mapping(node, deep)
+                return found
+
         try:
-            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-            data = yaml.load(text, loader)
+            data = yaml.load(text, Loader)
         except (yaml.YAMLError, RecursionError) as error:
             raise self._garbled(f"it is no YAML: {' '.join(str(error).split())}") from error
         schema = data.get("schema") if isinstance(data, dict) else None
@@ -110,11 +109,12 @@ class LockFile:
                 why="a newer mmtrt wrote it",
                 fix="use that mmtrt",
             )
-        document, problems = typed.read(Document, data)
-        if document is None or document.schema != SCHEMA:
-            rows = [f"{typed.dotted(each.path)} {each.message}".strip() for each in problems]
-            raise self._garbled("; ".join(rows[:5]) or f"its schema is {schema}")
-        return document.entries
+        if not isinstance(schema, int) or schema < OLDEST:
+            raise self._garbled("it has no schema" if schema is None else f"its schema is {schema}")
+        entries, wrong = entries_from(data)
+        if wrong:
+            raise self._garbled("; ".join(wrong[:5]))
+        return entries
 
     def _garbled(self, why: str) -> LockStale:
         return LockStale(
@@ -140,53 +140,3 @@ def entry_from(plain: Any) -> Entry:
             why=f"{typed.dotted(first.path)} {first.message}",
         )
     return entry
-
-
-def lock_text(entries: Mapping[str, Entry]) -> str:
-    """Return the text of a lock file with these entries, ``recipe/variant`` -> entry."""
-    import yaml
-
-    class Row(dict[str, Any]):
-        """A mapping that stays on one line."""
-
-    class Dumper(yaml.SafeDumper):
-        """Lists are indented below their key, which keeps diffs small and merges possible."""
-
-        def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-            super().increase_indent(flow, False)
-
-    Dumper.add_representer(
-        Row, lambda dumper, row: dumper.represent_mapping(_MAP, row, flow_style=True)
-    )
-
-    def ordered(value: Any, is_row: bool = False) -> Any:
-        if isinstance(value, dict):
-            plain = {name: ordered(each) for name, each in sorted(value.items())}
-            return Row(plain) if is_row else plain
-        if isinstance(value, list):
-            return [ordered(each, is_row=True) for each in value]
-        return value
-
-    blocks = []
-    for name in sorted(entries):
-        plain = entries[name].to_plain()
-        body = {f.name: plain[f.name] for f in dataclasses.fields(Entry) if f.name in plain}
-        block = {name: {key: ordered(value) for key, value in body.items()}}
-        blocks.append(
-            yaml.dump(
-                block,
-                Dumper=Dumper,
-                sort_keys=False,
-                default_flow_style=False,
-                allow_unicode=False,  # with it, U+0085 does not come back
-                width=1 << 30,
-            )
-        )
-    head = f"{HEAD}schema: {SCHEMA}\nentries:"
-    rows = "\n".join(
-        "".join(f"  {line}\n" for line in block.rstrip("\n").split("\n")) for block in blocks
-    )
-    return f"{head}\n{rows}" if blocks else f"{head} {{}}\n"
-
-
-_MAP = "tag:yaml.org,2002:map"

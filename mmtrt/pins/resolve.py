@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from mmtrt.config.recipe import Recipe
 from mmtrt.host import HostInfo
 from mmtrt.pins.apply import Pins, asked, pin_of
 from mmtrt.pins.ask import Question, ask, unresolved
+from mmtrt.pins.cases import contradicts
 from mmtrt.pins.describe import Fetch, Needs, describe, name_of, names_of
 from mmtrt.pins.entry import Entry, EnvPin, FilePin, GitPin, HubPin, Pin
 from mmtrt.plan.graph import Node
@@ -38,6 +39,18 @@ class Upgrade:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What is locked of a recipe so far."""
+
+    own: Entry | None = None
+    """The entry of the choice at hand; it says what ``auto`` means."""
+    others: Sequence[Entry] = ()
+    """Entries of other choices: one name stands for one thing in all of them."""
+    renewed: Sequence[Entry] = ()
+    """Those that were asked for just now, which no upgrade asks for again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved:
     """An entry, and what is to be said of it."""
 
@@ -54,17 +67,17 @@ def entry_of(
     recipe: Recipe,
     host: HostInfo,
     store: Store,
-    old: Entry | None = None,
+    known: Known = Known(),
     upgrade: Upgrade = Upgrade(),
     tell: Callable[[str], None] = lambda text: None,
 ) -> Resolved:
-    """Return the entry of a recipe.
+    """Return the entry of one choice.
 
     Args:
         recipe: the resolved recipe.
         host: the machine.
         store: what was downloaded, cloned or installed under the same names tells what they were.
-        old: the entry so far; its pins stay where the recipe still asks for the same.
+        known: what is locked already, and stays where the recipe still asks for the same.
         upgrade: which of them do not, and are asked for anew, past the store.
         tell: called with a line before something is asked for, which may take a while.
 
@@ -73,17 +86,23 @@ def entry_of(
         RecipeError: LCK104, if a name stands for nothing.
         PlanError: as :func:`mmtrt.plan.build.make_plan`.
     """
+    old = known.own
     pins = None if old is None or upgrade.takes("backend") else Pins(old, "the old lock")
     needs = describe(recipe, host, store, pins)
     notes: list[str] = []
-    known = {"backend"}
+    names_here = {"backend"}
     found: dict[str, Pin] = {}
     questions: dict[str, Question] = {}
     for fetch in needs.fetches:
         names = [fetch.stage.id, *names_of(fetch.stage), *_packages(fetch, old)]
-        known.update(names)
-        pin = _kept(fetch, old)
-        again = upgrade.takes(*names) and not _is_settled(fetch, pin)
+        names_here.update(names)
+        fresh = _first(_kept(fetch, entry, needs.facts) for entry in known.renewed)
+        pin = (
+            fresh
+            or _kept(fetch, old)
+            or _first(_kept(fetch, entry, needs.facts) for entry in known.others)
+        )
+        again = fresh is None and upgrade.takes(*names) and not _is_settled(fetch, pin)
         pin = None if again else pin
         if pin is None and not (again and fetch.is_moving):
             pin = _still(fetch) or _stored(fetch, needs.choice, store)
@@ -100,11 +119,11 @@ def entry_of(
         clones={k: pin for k, pin in found.items() if isinstance(pin, GitPin)},
         environments={k: pin for k, pin in found.items() if isinstance(pin, EnvPin)},
     )
-    if pins is not None and recipe.settings.backend.name == "auto":
+    if pins is not None and pins.backend and recipe.settings.backend.name == "auto":
         assert old is not None
         entry = replace(entry, backend=replace(entry.backend, because=old.backend.because))
-    unknown = tuple(name for name in upgrade.names if name not in known)
-    return Resolved(name_of(recipe), entry, tuple(notes), frozenset(known), unknown)
+    unknown = tuple(name for name in upgrade.names if name not in names_here)
+    return Resolved(name_of(recipe), entry, tuple(notes), frozenset(names_here), unknown)
 
 
 def _is_settled(fetch: Fetch, pin: Pin | None) -> bool:
@@ -119,13 +138,31 @@ def _packages(fetch: Fetch, old: Entry | None) -> list[str]:
     return [re.split(r"==| @ ", line, maxsplit=1)[0] for line in lines]
 
 
-def _kept(fetch: Fetch, old: Entry | None) -> Pin | None:
+def _first(pins: Iterable[Pin | None]) -> Pin | None:
+    return next((pin for pin in pins if pin is not None), None)
+
+
+def _kept(fetch: Fetch, old: Entry | None, facts: Entry | None = None) -> Pin | None:
+    """Return what an entry says of a name.
+
+    Args:
+        fetch: the name.
+        old: the entry.
+        facts: of the choice at hand, if the entry is of another one; an environment is taken over
+            from the same tools only, as its requirements may stand in a file of theirs.
+    """
     pin = None if old is None else pin_of(old, fetch.stage)
-    if pin is None or asked(pin, fetch.stage):
+    if old is None or pin is None or asked(pin, fetch.stage):
+        return None
+    if isinstance(pin, EnvPin) and facts is not None and not _has_same_tools(old, facts):
         return None
     if fetch.is_moving and not isinstance(pin, EnvPin) and not COMMIT.fullmatch(pin.commit):
         return None  # of a stand-in, whose names never move
     return pin
+
+
+def _has_same_tools(one: Entry, other: Entry) -> bool:
+    return one.backend.name == other.backend.name and not contradicts(one, other, "tools")
 
 
 def _still(fetch: Fetch) -> Pin | None:

@@ -73,9 +73,24 @@ def chosen_stages(
     engine: str = recipe.settings.engine
     if pins is not None:
         choice = dataclasses.replace(choice, lock=pins.title)
-        if engine == "auto":
-            engine = pins.engine(choice.backend.name) or engine
+        told = pins.engine(choice.backend.name) if engine == "auto" else None
+        if told is not None and _can_do(choose(recipe, host, pins.backend).backend, told, recipe):
+            engine = told
     return choice, choice.backend.prepared(stages_of(recipe, choice.backend.engine(engine)))
+
+
+def _can_do(backend: Backend, engine: str, recipe: Recipe) -> bool:
+    """Return whether an engine format has what a recipe asks for; ``backend`` is used up.
+
+    What ``auto`` means depends on that: a lock that was made for one rank says nothing of two.
+
+    Raises:
+        PlanError: ENG10x, if this host cannot build the format.
+    """
+    backend.engine(engine)
+    settings = recipe.settings
+    ranks = settings.tp * settings.pp
+    return settings.quant.name in backend.formats and ranks <= backend.max_ranks
 
 
 def _without_skipped_envs(stages: list[Stage], backend: Backend) -> list[Stage]:

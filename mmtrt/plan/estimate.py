@@ -8,60 +8,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from mmtrt.artifacts.store import Artifact, Store
-from mmtrt.backends.needs import Needs
-from mmtrt.backends.trtllm import Trtllm
-from mmtrt.config.schema import ModelFacts
+from mmtrt.config.recipe import Recipe
 from mmtrt.errors import MmtrtError
-from mmtrt.plan.assess import UNKNOWN, Assessment, NodeState, assess
-from mmtrt.plan.graph import Plan
+from mmtrt.plan.assess import UNKNOWN, NodeState, Verdicts, assess
+from mmtrt.plan.graph import Graph, Node, Plan
+from mmtrt.plan.rank_memory import SERVING, Memory, ranks_of
 from mmtrt.sizing import memory
-from mmtrt.sizing.weights import Weights
 from mmtrt.stages import Assemble, Download
 
 Name = Literal["gpu_memory", "ram", "disk", "seconds"]
 Kind = Literal["computed", "measured"]
 
-SERVING = ("run", "eval", "serve")
-"""Kinds of stages that have the engines in GPU memory."""
 
 NEAREST_OF = 8
 """Earlier runs among which the nearest is looked for, the newest ones (*chosen*)."""
-
-PATCH_ROW = "patch row"
-"""Unit of a vision engine that has an attention mask among its inputs."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One summand."""
-
-    name: str
-    size_bytes: int
-    because: str
-    """The product that gives it, in words."""
-
-    def to_json(self) -> dict[str, int | str]:
-        """Return it as plain data."""
-        return {"name": self.name, "bytes": self.size_bytes, "because": self.because}
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Memory of one rank: at least the sum of these parts."""
-
-    parts: tuple[Part, ...]
-    not_counted: tuple[str, ...] = ()
-    """Parts for which a number of the model is not known, and which."""
-
-    @property
-    def size_bytes(self) -> int:
-        """The sum."""
-        return sum(part.size_bytes for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -81,166 +46,45 @@ class Estimate:
         return {"value": self.value, "unit": unit, "kind": self.kind, "because": self.because}
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Load:
-    """What decides the memory of one rank; a fix replaces one number and asks again."""
+def estimates(verdicts: Verdicts) -> dict[str, tuple[Estimate, ...]]:
+    """Return what each stage will take, by its id; a stage that is in the store takes nothing.
 
-    weights: Weights
-    llm_bytes: Mapping[str, int]
-    """Value of ``quant`` -> the language model's weights of all ranks."""
-    encoder_bytes: int
-    facts: ModelFacts
-    dtype: str
-    kv_dtype: str
-    quant: str
-    tp: int
-    pp: int
-    requests: int
-    """Requests at once of the stage itself."""
-    batch: int
-    """``max_batch_size``."""
-    seq: int | None
-    """Tokens of one request, with those that it attends to across in another cache."""
-    tokens: int | None
-    """``max_num_tokens`` of a TensorRT engine; ``None`` where there is none."""
-    rows: int
-    """Rows of the prompt table."""
-    patch_rows: int
-    """Rows of the vision engine's attention mask."""
-
-
-def load_of(plan: Plan) -> Load | None:
-    """Return what a rank of the plan's engines holds; ``None`` where the weights are not known."""
-    recipe, is_trt = plan.recipe, isinstance(plan.choice.backend, Trtllm)
-    needs = Needs(recipe, native=not is_trt)
-    weights, dtype, settings = needs.weights, needs.dtype, recipe.settings
-    if weights is None or dtype == "auto":
-        return None
-    limits, sizing = recipe.sizing.limits, recipe.sizing
-    batch, seq = limits.value("max_batch_size") or 1, limits.value("max_seq_len")
-    tokens = None
-    if seq is not None and is_trt and recipe.workflow == "engine":
-        tokens = min(limits.value("max_num_tokens") or memory.DEFAULT_MAX_TOKENS, seq * batch)
-    if seq is not None and sizing.architecture == "encoder_decoder":
-        seq += limits.value("max_encoder_input_len") or 0
-    images = limits.value("vision.max_batch_size") or 0
-    is_masked = sizing.image.unit == PATCH_ROW
-    stages = [node.stage for node in plan.active() if node.kind in SERVING]
-    quants = ("none", *(name for name in recipe.file.quants if name in memory.QUANTIZED_BITS))
-    return Load(
-        weights=weights,
-        llm_bytes={name: needs.llm_bytes(name) for name in {*quants, settings.quant.name}},
-        encoder_bytes=needs.encoder_bytes(),
-        facts=recipe.variant.facts,
-        dtype=dtype,
-        kv_dtype=recipe.quant.kv_cache_dtype or dtype,
-        quant=settings.quant.name,
-        tp=settings.tp,
-        pp=settings.pp,
-        requests=max((getattr(stage, "batch_size", 1) for stage in stages), default=1),
-        batch=batch,
-        seq=seq,
-        tokens=tokens,
-        rows=limits.value("max_multimodal_len") or 0,
-        patch_rows=images * sizing.image.tiles_per_slot if is_masked else 0,
-    )
-
-
-def memory_of(load: Load) -> Memory:
-    """Return the memory of one rank, at least."""
-    parts, missing = [_weights(load)], []
-    cache = cache_of(load, load.requests)
-    if cache is None:
-        missing.append(f"KV cache: {_lacking(load)}")
-    else:
-        parts.append(cache)
-    hidden = load.facts.hidden_size
-    if load.rows and hidden is not None:
-        parts.append(
-            Part(
-                "prompt table",
-                memory.prompt_table_bytes(load.rows, hidden, load.dtype),
-                f"{load.rows} rows x hidden size {hidden} x {memory.ITEM_BYTES[load.dtype]} bytes",
-            )
-        )
-    inner, vocab = load.facts.intermediate_size, load.facts.vocab_size
-    if load.tokens is not None:
-        if hidden is None or inner is None or vocab is None:
-            missing.append("activations: width of the MLP is not known")
-        else:
-            each = memory.activation_bytes(
-                load.tokens, hidden, inner, vocab, load.batch, load.dtype, tp=load.tp
-            )
-            share = f" / tp {load.tp}" if load.tp > 1 else ""
-            because = (
-                f"rough: {load.tokens} tokens x 2 x ({hidden} + {inner}{share})"
-                f" + {load.batch} x {vocab} logits{share},"
-                f" {memory.ITEM_BYTES[load.dtype]} bytes each"
-            )
-            parts.append(Part("activations", each, because))
-    if load.patch_rows:
-        parts.append(
-            Part(
-                "vision mask",
-                memory.attention_mask_bytes(load.patch_rows),
-                f"2 bytes x {load.patch_rows} patch rows squared",
-            )
-        )
-    return Memory(tuple(parts), tuple(missing))
-
-
-def cache_of(load: Load, requests: int) -> Part | None:
-    """Return the KV cache of so many requests of full length; ``None`` if a number is missing."""
-    facts = load.facts
-    layers, heads, hidden = facts.num_hidden_layers, facts.num_attention_heads, facts.hidden_size
-    kv_heads = facts.num_key_value_heads or heads
-    if load.seq is None or layers is None or heads is None or hidden is None or kv_heads is None:
-        return None
-    head_dim = facts.head_dim or hidden // heads
-    size = memory.kv_cache_bytes(
-        layers,
-        kv_heads,
-        head_dim,
-        load.kv_dtype,
-        max_seq_len=load.seq,
-        max_batch_size=requests,
-        tp=load.tp,
-        pp=load.pp,
-    )
-    because = (
-        f"{requests} request{'s' * (requests > 1)} x {load.seq} tokens"
-        f" x 2 x {-(-layers // load.pp)} layers x {max(1, -(-kv_heads // load.tp))} heads"
-        f" x {head_dim} x {memory.ITEM_BYTES[load.kv_dtype]} bytes"
-    )
-    return Part("KV cache", size, because)
-
-
-def gpu_memory(plan: Plan) -> Memory | None:
-    """Return the GPU memory of one rank while engines answer, at least.
-
-    ``None`` where no stage answers, where the engines run elsewhere, or where the weights are not
-    known. The stand-ins of backend ``fake`` take none; the number is that of what they play.
+    Of a sweep, a node is there once, whatever the number of its points.
     """
-    serves = any(node.kind in SERVING for node in plan.active())
-    if not serves or not isinstance(plan.choice.backend, Trtllm):
-        return None
-    load = load_of(plan)
-    return None if load is None else memory_of(load)
-
-
-def estimates(assessment: Assessment) -> dict[str, tuple[Estimate, ...]]:
-    """Return what each stage will take, by its id; a stage that is in the store takes nothing."""
-    states = assessment.states.values()
-    ranks = gpu_memory(assessment.plan)
+    graph, ranks = verdicts.graph, _Ranks(verdicts.graph)
+    earlier = _Earlier(verdicts.store)
     found: dict[str, tuple[Estimate, ...]] = {}
-    for state in states:
+    for state in verdicts.states.values():
         row: list[Estimate] = []
         if state.status in ("run", "maybe"):
-            if ranks is not None and state.node.kind in SERVING:
-                row.append(Estimate("gpu_memory", ranks.size_bytes, "computed", _sum(ranks)))
-            row += _taken(state, assessment.store)
+            if state.node.kind in SERVING:
+                memory_row = ranks.of(graph.recipe_of(state.node))
+                row += [] if memory_row is None else [memory_row]
+            row += _taken(state, earlier)
         found[state.node.id] = tuple(row)
     return found
+
+
+class _Ranks:
+    """GPU memory of each recipe, looked at once: its stages that answer share the engines."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._serving: dict[int, list[Node]] = {}
+        self._found: dict[int, Estimate | None] = {}
+        for node in graph.active():
+            if node.kind in SERVING:
+                self._serving.setdefault(id(graph.recipe_of(node)), []).append(node)
+
+    def of(self, recipe: Recipe) -> Estimate | None:
+        if id(recipe) not in self._found:
+            rank = ranks_of(self._graph, self._serving[id(recipe)])
+            self._found[id(recipe)] = (
+                None
+                if rank is None
+                else Estimate("gpu_memory", rank.size_bytes, "computed", _sum(rank))
+            )
+        return self._found[id(recipe)]
 
 
 def total(rows: Mapping[str, tuple[Estimate, ...]], name: Name) -> list[Estimate]:
@@ -249,7 +93,22 @@ def total(rows: Mapping[str, tuple[Estimate, ...]], name: Name) -> list[Estimate
     return sorted(every, key=lambda each: -each.value)
 
 
-def _taken(state: NodeState, store: Store) -> list[Estimate]:
+@dataclass
+class _Earlier:
+    """The newest builds of each kind and model, looked up once."""
+
+    store: Store
+    _found: dict[tuple[str, str], list[Artifact]] = field(default_factory=dict)
+
+    def newest(self, kind: str, model: str) -> list[Artifact]:
+        place = kind, model
+        if place not in self._found:
+            newest = self.store.newest(kind, model)
+            self._found[place] = list(itertools.islice(newest, NEAREST_OF))
+        return self._found[place]
+
+
+def _taken(state: NodeState, builds: _Earlier) -> list[Estimate]:
     """Return memory, disk and time of a stage that is not in the store."""
     command = state.node.command
     assert command is not None
@@ -259,7 +118,7 @@ def _taken(state: NodeState, store: Store) -> list[Estimate]:
         if value:
             because = "from the sizes of the weights"
             row[name] = Estimate("ram" if name == "ram" else "disk", value, "computed", because)
-    earlier = _nearest(state, store)
+    earlier = _nearest(state, builds)
     if earlier is not None:
         artifact, differs = earlier
         manifest = artifact.manifest
@@ -282,7 +141,7 @@ def _links(state: NodeState) -> bool:
     return isinstance(stage, Assemble) or (isinstance(stage, Download) and stage.repo_id is None)
 
 
-def _nearest(state: NodeState, store: Store) -> tuple[Artifact, tuple[str, ...]] | None:
+def _nearest(state: NodeState, builds: _Earlier) -> tuple[Artifact, tuple[str, ...]] | None:
     """Return the earlier output of this kind and model that differs least, and in what.
 
     Ties go to the newest. What is still to be built differs in nothing yet.
@@ -293,8 +152,7 @@ def _nearest(state: NodeState, store: Store) -> tuple[Artifact, tuple[str, ...]]
     if document is None:
         return None
     best: tuple[Artifact, tuple[str, ...]] | None = None
-    newest = store.newest(node.kind, node.stage.model_name)
-    for artifact in itertools.islice(newest, NEAREST_OF):
+    for artifact in builds.newest(node.kind, node.stage.model_name):
         other = artifact.manifest.key_document
         if other.get("toolchain", {}).get("backend") != document["toolchain"]["backend"]:
             continue
@@ -309,42 +167,9 @@ def _nearest(state: NodeState, store: Store) -> tuple[Artifact, tuple[str, ...]]
     return best
 
 
-def _weights(load: Load) -> Part:
-    """Return the weights of one rank; encoders are not shared out, the language model is."""
-    ranks, weights = load.tp * load.pp, load.weights
-    size = -(-load.llm_bytes[load.quant] // ranks) + load.encoder_bytes
-    width = f"{memory.ITEM_BYTES[load.dtype]} bytes ({load.dtype})"
-    small = "" if load.quant == "none" else f", {load.quant}"
-    if weights.encoder is None or not weights.encoder:
-        share = f" / {ranks} ranks" if ranks > 1 else ""
-        because = f"{weights.parameters} parameters x {width}{small}{share}; {weights.because}"
-    else:
-        share = f" / {ranks} ranks" if ranks > 1 else ""
-        because = (
-            f"({weights.language}{share} + {weights.encoder} of the encoders) x {width}{small};"
-            f" {weights.because}"
-        )
-    return Part("weights", size, because)
-
-
-def _lacking(load: Load) -> str:
-    return "max_seq_len is not stated" if load.seq is None else "layers or heads are not known"
-
-
 def _sum(ranks: Memory) -> str:
     parts = " + ".join(f"{part.name} {memory.gibibytes(part.size_bytes)}" for part in ranks.parts)
     return "at least " + parts + "".join(f"; not counted: {each}" for each in ranks.not_counted)
-
-
-def with_tp(load: Load, tp: int) -> Load | None:
-    """Return the load with another tensor parallel size; ``None`` if the heads do not allow it."""
-    heads = load.facts.num_attention_heads
-    kv_heads = load.facts.num_key_value_heads or heads
-    if heads is None or kv_heads is None or heads % tp:
-        return None
-    if kv_heads % tp if kv_heads >= tp else tp % kv_heads:
-        return None
-    return replace(load, tp=tp)
 
 
 def stored(plan: Plan) -> frozenset[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mmtrt.plan.estimate import Load, load_of, memory_of, with_tp
 from mmtrt.plan.graph import Plan
+from mmtrt.plan.rank_memory import Load, load_of, memory_of, with_tp
 
 USABLE = 0.9
 """Share of a GPU that a fix fills at most (*chosen*: the estimate leaves out CUDA's own memory)."""

@@ -38,6 +38,10 @@ class Point:
     """Id of each active stage -> id of its node in the merged plan."""
     only: tuple[str, ...] = ()
     """The stages that ``only=`` names."""
+    toolchain: Mapping[str, str] = field(default_factory=dict)
+    """``name`` and ``version`` of what the backend drives."""
+    features_per_request: int | None = None
+    """Visual features of one request."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,8 @@ class Merger:
             limits={key: limit.value for key, limit in recipe.sizing.limits.items()},
             stages=names,
             only=tuple(listed(recipe.settings.only)),
+            toolchain=plan.choice.backend.toolchain(),
+            features_per_request=recipe.sizing.features_per_request,
         )
         self._points.append(point)
         return point

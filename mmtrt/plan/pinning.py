@@ -16,8 +16,8 @@ class Pinning(Protocol):
         ...
 
     @property
-    def backend(self) -> str:
-        """What ``backend=auto`` means."""
+    def backend(self) -> str | None:
+        """What ``backend=auto`` means, ``None`` if it is not known."""
         ...
 
     def engine(self, backend: str) -> str | None:

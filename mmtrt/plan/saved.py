@@ -146,7 +146,7 @@ def read_saved(path: Path) -> SavedPlan:
         raise UsageError(
             f"{path} has schema {schema}, this mmtrt reads up to {SCHEMA}",
             code="LCK107",
-            why=f"mmtrt {document.get('mmtrt', '')} wrote it",
+            why=f"mmtrt {document.get('mmtrt', 'of a newer version')} wrote it",
             fix=f"use that mmtrt, or {again}",
         )
     told = document.pop("digest", None)

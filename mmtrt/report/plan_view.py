@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ def plan_json(
     plan = assessment.plan
     recipe = plan.recipe
     demand = recipe.sizing.demand
-    rows = _estimates(assessment)
+    rows = estimates_of(assessment)
     engine = plan.choice.backend.engine_choice
     return {
         "schema": 1,
@@ -170,42 +170,50 @@ def _limit_lines(assessment: Assessment) -> list[str]:
     stated = [
         f"{name} {limit.value}" for name, limit in sizing.limits.items() if limit.value is not None
     ]
-    return _wrapped("limits:", stated)
+    return wrapped("limits:", stated)
 
 
-def _wrapped(label: str, parts: Sequence[str]) -> list[str]:
+def wrapped(label: str, parts: Sequence[str]) -> list[str]:
     """Return parts as lines behind a label, separated by commas."""
     lines, line, indent = [], f"  {label}", " " * (len(label) + 2)
     for part in parts:
-        if len(line) + len(part) > 96:
+        if len(line) + len(part) > 96 and not line.endswith(":") and line != indent:
             lines.append(line + ",")
             line = indent
         line += (", " if line.strip() and not line.endswith(":") else " ") + part
     return [*lines, line]
 
 
-def _estimates(assessment: Assessment) -> dict[str, tuple[Estimate, ...]]:
+def estimates_of(verdicts: Verdicts) -> dict[str, tuple[Estimate, ...]]:
     """Return what each stage will take; nothing where all is in the store."""
-    if not assessment.count("run") and not assessment.count("maybe"):
+    if not verdicts.count("run") and not verdicts.count("maybe"):
         return {}
     from mmtrt.plan.estimate import estimates
 
-    return estimates(assessment)
+    return estimates(verdicts)
 
 
 def _estimate_lines(assessment: Assessment) -> list[str]:
     """Return what the plan will take, as far as something is known."""
-    rows = _estimates(assessment)
+    rows = estimates_of(assessment)
     if not rows:
         return []
-    from mmtrt.plan.estimate import gpu_memory, total
+    from mmtrt.plan.estimate import total
+    from mmtrt.plan.rank_memory import gpu_memory
 
     lines = []
     ranks = gpu_memory(assessment.plan) if total(rows, "gpu_memory") else None
     if ranks is not None:
         sizes = [f"{part.name} {size_text(part.size_bytes)}" for part in ranks.parts]
         whole = f"at least {size_text(ranks.size_bytes)} (computed)"
-        lines += _wrapped("GPU memory of a rank:", [whole, *sizes])
+        lines += wrapped("GPU memory of a rank:", [whole, *sizes])
+    return [*lines, *taking_lines(rows, assessment)]
+
+
+def taking_lines(rows: Mapping[str, tuple[Estimate, ...]], verdicts: Verdicts) -> list[str]:
+    """Return disk, the most memory and the time that are not spent yet, as far as known."""
+    from mmtrt.plan.estimate import total
+
     disk, ram, times = (total(rows, name) for name in ("disk", "ram", "seconds"))
     told = []
     if disk:
@@ -215,9 +223,9 @@ def _estimate_lines(assessment: Assessment) -> list[str]:
         told.append(f"{size_text(ram[0].value)} of RAM for {stage}{_kinds(ram[:1])}")
     if times:
         seconds = duration_text(sum(each.value for each in times))
-        pending = assessment.count("run") + assessment.count("maybe")
+        pending = verdicts.count("run") + verdicts.count("maybe")
         told.append(f"{seconds} for {len(times)} of {pending} stages{_kinds(times)}")
-    return [*lines, *(_wrapped("will take about:", told) if told else ())]
+    return wrapped("will take about:", told) if told else []
 
 
 def _kinds(found: Sequence[Estimate]) -> str:

@@ -9,7 +9,15 @@ from mmtrt.plan.assess import NodeState, Verdicts
 from mmtrt.plan.merge import Merged
 from mmtrt.report.choices import Choices
 from mmtrt.report.colors import paint
-from mmtrt.report.plan_view import PAINTS, SIGNS, stage_json
+from mmtrt.report.plan_view import (
+    PAINTS,
+    SIGNS,
+    estimates_of,
+    stage_json,
+    taking_lines,
+    wrapped,
+)
+from mmtrt.report.units import size_text
 from mmtrt.rules.base import Finding
 from mmtrt.rules.sweep import SweepPlan, Told
 
@@ -41,6 +49,7 @@ def sweep_json(
         row: dict[str, Any] = {
             "id": entry.id,
             "overrides": choices.by_point[entry.id],
+            "words": list(entry.overrides),
             "status": "invalid" if entry.point is None else "valid",
             "error": entry.error,
         }
@@ -49,12 +58,15 @@ def sweep_json(
                 "recipe": point.recipe,
                 "variant": point.variant,
                 "backend": point.backend,
+                "toolchain": dict(point.toolchain),
+                "visual_features_per_request": point.features_per_request,
                 "limits": dict(point.limits),
                 "stages": dict(point.stages),
             }
         points.append(row)
     users = {} if sweep.merged is None else users_of(sweep.merged)
     stages = [] if verdicts is None else list(verdicts.states.values())
+    rows = {} if verdicts is None else estimates_of(verdicts)
     return {
         "schema": 1,
         "varied": list(choices.varied),
@@ -64,6 +76,7 @@ def sweep_json(
                 **stage_json(verdicts, state, as_symbols),
                 "stage": state.node.stage.id,
                 "points": users[state.node.id],
+                "estimates": {e.name: e.to_json() for e in rows.get(state.node.id, ())},
             }
             for state in stages
             if verdicts is not None
@@ -104,10 +117,31 @@ def plan_text(sweep: SweepPlan, verdicts: Verdicts | None, color: bool, verbose:
             lines.append("  " + "  ".join(part for part in parts if part))
         if len(states) > len(shown):
             lines.append(f"  and {len(states) - len(shown)} more; -v shows all")
+        lines += _estimate_lines(sweep.merged, verdicts, choices)
         lines.append(totals(sweep, verdicts))
     if sweep.told:
         lines.append(findings_text(sweep.told, choices))
     return "\n".join(lines)
+
+
+def _estimate_lines(merged: Merged, verdicts: Verdicts, choices: Choices) -> list[str]:
+    """Return what all points will take together; what they share counts once."""
+    rows = estimates_of(verdicts)
+    if not rows:
+        return []
+    from mmtrt.plan.estimate import total
+    from mmtrt.plan.rank_memory import ranks_of
+
+    lines = []
+    if most := total(rows, "gpu_memory"):
+        node = next(node for node in merged.nodes if most[0] in rows[node.id])
+        points = choices.shortly(users_of(merged)[node.id])
+        whole = f"at least {size_text(most[0].value)} (computed) for {points}"
+        rank = ranks_of(merged, [node])
+        parts = () if rank is None else rank.parts
+        sizes = [f"{part.name} {size_text(part.size_bytes)}" for part in parts]
+        lines += wrapped("GPU memory of a rank:", [whole, *sizes])
+    return [*lines, *taking_lines(rows, verdicts)]
 
 
 def _heading(sweep: SweepPlan) -> str:

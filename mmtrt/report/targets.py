@@ -28,11 +28,15 @@ class RunTarget:
     """Id of each stage whose output is still in the store, in plan order."""
     gone: Mapping[str, str]
     """Id of each stage whose output cannot be read -> why."""
+    point: str | None = None
+    """Number of the point, if it is one of a sweep."""
+    label: str | None = None
+    """What tells it from the other points."""
 
     @property
     def title(self) -> str:
-        """Name for people."""
-        return self.directory.name
+        """Name for people, which :func:`find_target` understands."""
+        return self.directory.name if self.point is None else f"{self.directory.name}:{self.point}"
 
     def one(self, stage: str) -> Artifact:
         """Return the output of one stage.
@@ -48,22 +52,39 @@ class RunTarget:
         )
 
 
-def find_target(name: str | None, runs: Path, store: Path) -> RunTarget | Artifact:
+def find_target(
+    name: str | None, runs: Path, store: Path, point: str | None = None
+) -> RunTarget | Artifact:
     """Return what a name stands for.
 
     Args:
         name: an artifact as a path, as ``kind/key`` or as a key, the key cut to
-            :data:`MIN_KEY_DIGITS` digits or more; else a run, see :func:`find_run`.
+            :data:`MIN_KEY_DIGITS` digits or more; else a run, see :func:`find_run`, perhaps with a
+            point of it: ``sweep:3``, or ``:3`` of the newest.
         runs: directory of the records.
         store: directory of the store.
+        point: a point of the run, see :func:`mmtrt.report.sweep_points.find_point`.
 
     Raises:
-        UsageError: CFG003 if there is none, or several artifacts fit.
+        UsageError: CFG003 if there is none, or several artifacts or points fit; CFG002 if an
+            artifact is named with a point.
         ArtifactError: if the artifact cannot be read.
     """
     if name is not None and (artifact := find_artifact(name, store)) is not None:
+        if point is not None:
+            raise UsageError("an artifact has no points", code="CFG002", fix="leave --point out")
         return artifact
-    return read_run(find_run(runs, name))
+    if point is None:
+        name, point = split_point(name)
+    return read_run(find_run(runs, name), point)
+
+
+def split_point(name: str | None) -> tuple[str | None, str | None]:
+    """Return a run and its point, of ``RUN:POINT``; the run is the newest where none is said."""
+    if name is None or Path(name).exists():
+        return name, None
+    run, colon, point = name.partition(":")
+    return run or None, point if colon else None
 
 
 def find_artifact(name: str, store: Path) -> Artifact | None:
@@ -97,9 +118,19 @@ def find_artifact(name: str, store: Path) -> Artifact | None:
     return open_artifact(found[0])
 
 
-def read_run(directory: Path) -> RunTarget:
-    """Return a run with the artifacts that are still there."""
-    report = collect(directory)
+def read_run(directory: Path, point: str | None = None) -> RunTarget:
+    """Return a run, or a point of it, with the artifacts that are still there.
+
+    Raises:
+        UsageError: CFG003, if there is no such point.
+    """
+    report, label = collect(directory), None
+    if point is not None:
+        from mmtrt.report.sweep_points import find_point, labels_of, of_point, points_of
+
+        found = find_point(directory, point)
+        report, point = of_point(report, found), str(found["id"])
+        label = labels_of(points_of(directory))[point]
     artifacts, gone = {}, {}
     for row in report.stages:
         if row.artifact is None:
@@ -108,4 +139,11 @@ def read_run(directory: Path) -> RunTarget:
             artifacts[row.id] = open_artifact(Path(row.artifact).parent.absolute())
         except ArtifactError as error:
             gone[row.id] = error.message
-    return RunTarget(directory=directory, report=report, artifacts=artifacts, gone=gone)
+    return RunTarget(
+        directory=directory,
+        report=report,
+        artifacts=artifacts,
+        gone=gone,
+        point=point,
+        label=label,
+    )

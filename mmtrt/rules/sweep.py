@@ -77,6 +77,14 @@ class SweepPlan:
         """Return the points that cannot run."""
         return [entry for entry in self.entries if entry.point is None]
 
+    @property
+    def exit_code(self) -> int:
+        """What a verb that only reads returns: 4 if nothing is wrong but a lock, 2 for the rest."""
+        codes = {told.finding.code for told in self.told if told.finding.severity == "error"}
+        if codes and codes <= _OF_LOCKS:
+            return LockStale.exit_code
+        return RuleViolation.exit_code if codes or self.invalid else 0
+
     def checked(self, skip_invalid: bool = False) -> CheckedSweep:
         """Return the sweep as fit to run.
 
@@ -122,13 +130,23 @@ def _seldom_collecting() -> Iterator[None]:
 
 
 @_seldom_collecting()
-def check_points(points: Sequence[Sequence[str]], planner: Planner, first: int = 0) -> SweepPlan:
+def check_points(
+    points: Sequence[Sequence[str]],
+    planner: Planner,
+    first: int = 0,
+    *,
+    for_this_host: bool = True,
+    refuse: Callable[[str], MmtrtError | None] = lambda point: None,
+) -> SweepPlan:
     """Plan and check every point.
 
     Args:
         points: the overrides of each.
         planner: makes the plan of one; what it refuses is a finding of that point.
         first: number of the first point.
+        for_this_host: whether a point that this host cannot run has no place in the merged plan;
+            who only plans may plan for another.
+        refuse: tells what else keeps a point that could be planned from running.
     """
     merger, found = Merger(), _Found()
     entries = []
@@ -143,13 +161,17 @@ def check_points(points: Sequence[Sequence[str]], planner: Planner, first: int =
             for finding in findings.open:
                 found.add(finding, name)
             refused = [f for f in findings.open if f.severity == "error"]
-            refused += [f for f in findings.open if f.code.startswith("HST")]
+            if for_this_host:
+                refused += [f for f in findings.open if f.code.startswith("HST")]
+            if (problem := refuse(name)) is not None:
+                refused.append(_mistake(problem))
+                found.add(refused[-1], name)
             if refused:
                 error = refused[0].render()
             else:
                 point = merger.add(name, plan)
-        except MmtrtError as problem:
-            mistakes = [_mistake(each) for each in (problem, *problem.also)]
+        except MmtrtError as wrong:
+            mistakes = [_mistake(each) for each in (wrong, *wrong.also)]
             for mistake in mistakes:
                 found.add(mistake, name)
             error = mistakes[0].render()

@@ -9,7 +9,7 @@ import pytest
 
 from mmtrt.cli import dispatch
 from mmtrt.pins.entry import Entry
-from mmtrt.pins.lock_file import LockFile
+from mmtrt.pins.lock_file import Entries, LockFile
 from tests.tasks.hub_server import Hub, serve
 
 
@@ -35,6 +35,10 @@ class Place:
         return out
 
     def entries(self, name: str = "mmtrt.lock") -> dict[str, Entry]:
+        """Return what a lock says of recipes that have one entry."""
+        return {title: entry for title, (entry,) in self.cases(name).items()}
+
+    def cases(self, name: str = "mmtrt.lock") -> Entries:
         return LockFile(self.path / name).read()
 
     def keys(self, store: str = "store") -> set[str]:

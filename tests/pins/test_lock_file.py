@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 
 from mmtrt.errors import LockStale
 from mmtrt.pins.entry import BackendPin, Entry, EnvPin, FilePin, GitPin, HubPin
-from mmtrt.pins.lock_file import LockFile, lock_text
+from mmtrt.pins.lock_file import LockFile
+from mmtrt.pins.lock_text import lock_text
 
 ENTRY = Entry(
-    overrides=["recipe=llava", 'run.prompt="a: b"'],
+    overrides=["recipe=llava 'run.prompt=\"a: b\"'", "recipe=llava quant=int4_wo"],
     mmtrt="0.1.0",
     key_schema=1,
     backend=BackendPin(name="trtllm", engine="tensorrt", because="TensorRT-LLM 1.2.1 is installed"),
@@ -48,8 +50,8 @@ texts = st.one_of(st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 def test_what_is_written_is_read(tmp_path):
     lock = LockFile(tmp_path / "mmtrt.lock")
     assert lock.read() == {}
-    assert lock.update(lambda old: {"llava/7b": ENTRY})
-    assert lock.read() == {"llava/7b": ENTRY}
+    assert lock.update(lambda old: {"llava/7b": (ENTRY,)})
+    assert lock.read() == {"llava/7b": (ENTRY,)}
     assert not lock.update(lambda old: old)
     assert [path.name for path in tmp_path.iterdir()] == ["mmtrt.lock"]
 
@@ -57,28 +59,28 @@ def test_what_is_written_is_read(tmp_path):
 @settings(max_examples=30, deadline=None)
 @given(names, st.dictionaries(names, texts, max_size=3), st.lists(texts, max_size=3))
 def test_any_text_comes_back(name, tools, overrides):
-    entry = replace(ENTRY, tools=tools, overrides=overrides)
-    text = lock_text({name: entry})
-    assert LockFile(None)._parsed(text) == {name: entry}  # type: ignore[arg-type]
+    entry = replace(ENTRY, tools=tools, overrides=[shlex.join(overrides)])
+    text = lock_text({name: (entry,)})
+    assert LockFile(None)._parsed(text) == {name: (entry,)}  # type: ignore[arg-type]
     assert lock_text(LockFile(None)._parsed(text)) == text  # type: ignore[arg-type]
 
 
 def test_a_file_of_a_download_is_a_line_and_versions_stay_text():
-    text = lock_text({"llava/7b": ENTRY})
+    text = lock_text({"llava/7b": (ENTRY,)})
     rows = [line.strip() for line in text.splitlines() if "config.json" in line]
     assert rows == [f"- {{digest: 'git-sha1:{'3' * 40}', name: config.json, size: 7}}"]
     assert yaml.safe_load(text)["entries"]["llava/7b"]["tools"]["tensorrt-llm"] == "1.10"
 
 
 def test_order_does_not_depend_on_the_order_of_writing():
-    entries = dict.fromkeys(("b/x", "a/y", "a/b"), ENTRY)
+    entries = dict.fromkeys(("b/x", "a/y", "a/b"), (ENTRY,))
     assert lock_text(entries) == lock_text(dict(reversed(entries.items())))
 
 
 def test_two_branches_that_change_other_entries_merge(tmp_path):
-    entries = {f"{name}/x": ENTRY for name in ("blip2", "llava", "vila")}
-    ours = entries | {"blip2/x": replace(ENTRY, tools={"torch": "2"})}
-    theirs = entries | {"vila/x": replace(ENTRY, mmtrt="0.2.0")}
+    entries = {f"{name}/x": (ENTRY,) for name in ("blip2", "llava", "vila")}
+    ours = entries | {"blip2/x": (replace(ENTRY, tools={"torch": "2"}),)}
+    theirs = entries | {"vila/x": (replace(ENTRY, mmtrt="0.2.0"),)}
     for name, each in (("base", entries), ("ours", ours), ("theirs", theirs)):
         (tmp_path / name).write_text(lock_text(each))
     merge = ["git", "merge-file", "-p", "ours", "base", "theirs"]
@@ -86,7 +88,7 @@ def test_two_branches_that_change_other_entries_merge(tmp_path):
     assert done.returncode == 0
     assert done.stdout == lock_text(ours | {"vila/x": theirs["vila/x"]})
     # Where both change the same, nobody is served half of each.
-    (tmp_path / "theirs").write_text(lock_text(entries | {"blip2/x": replace(ENTRY, tools={})}))
+    (tmp_path / "theirs").write_text(lock_text(entries | {"blip2/x": (replace(ENTRY, tools={}),)}))
     text = subprocess.run(merge, cwd=tmp_path, capture_output=True, text=True).stdout
     (tmp_path / "mmtrt.lock").write_text(text)
     with pytest.raises(LockStale, match="merge"):
@@ -96,19 +98,19 @@ def test_two_branches_that_change_other_entries_merge(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("schema: 2\nentries: {}\nnew: 1\n", "newer mmtrt"),
+        ("schema: 3\nentries: {}\nnew: 1\n", "newer mmtrt"),
         ("schema: 1\nentries: [\n", "no YAML"),
         ("", "cannot be used"),
-        ("schema: 1\nentries: {a/b: {mmtrt: 1}}\n", "entries.a/b.mmtrt"),
-        (lock_text({"a/b": ENTRY}).replace("'1.10'", "1.10"), "quote it"),
-        (lock_text({"a/b": ENTRY}).partition("size: 7")[0], "no YAML"),
+        ("schema: 2\nentries: {a/b: {mmtrt: 1}}\n", "entries.a/b.mmtrt"),
+        (lock_text({"a/b": (ENTRY,)}).replace("'1.10'", "1.10"), "quote it"),
+        (lock_text({"a/b": (ENTRY,)}).partition("size: 7")[0], "no YAML"),
     ],
 )
 def test_what_cannot_be_understood_is_refused_and_kept(tmp_path, text, words):
     lock = LockFile(tmp_path / "mmtrt.lock")
     lock.path.write_text(text)
     with pytest.raises(LockStale) as caught:
-        lock.update(lambda old: {"x/y": ENTRY})
+        lock.update(lambda old: {"x/y": (ENTRY,)})
     assert caught.value.code == "LCK103" and caught.value.exit_code == 4
     assert words in caught.value.render()
     assert lock.path.read_text() == text
@@ -124,7 +126,7 @@ lock, name, count = LockFile(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
 print(flush=True)
 for index in range(count):
     many = [f"recipe={index}"] * 500
-    lock.update(lambda old: {**old, name: replace(ENTRY, overrides=many)})
+    lock.update(lambda old: {**old, name: (replace(ENTRY, overrides=many),)})
 """
 
 
@@ -149,7 +151,7 @@ elif moment == "before":
     Path.replace = die
 else:
     Path.replace = lambda self, target: die(replace(self, target))
-lock.update(lambda old: {**old, "new/entry": OTHER})
+lock.update(lambda old: {**old, "new/entry": (OTHER,)})
 """
 OTHER = replace(ENTRY, overrides=["recipe=other"])
 
@@ -157,18 +159,18 @@ OTHER = replace(ENTRY, overrides=["recipe=other"])
 @pytest.mark.parametrize("moment", ["write", "sync", "before", "after"])
 def test_killed_while_writing_leaves_the_old_file_or_the_new(tmp_path, moment):
     lock = LockFile(tmp_path / "mmtrt.lock")
-    lock.update(lambda old: {"a/b": ENTRY})
+    lock.update(lambda old: {"a/b": (ENTRY,)})
     done = subprocess.run([sys.executable, "-c", DYING, moment, str(lock.path)])
     assert done.returncode == -signal.SIGKILL
     assert sorted(lock.read()) == ["a/b", *(["new/entry"] if moment == "after" else [])]
     # What the dead one held is free.
-    assert lock.update(lambda old: {"c/d": ENTRY})
-    assert lock.read() == {"c/d": ENTRY}
+    assert lock.update(lambda old: {"c/d": (ENTRY,)})
+    assert lock.read() == {"c/d": (ENTRY,)}
 
 
 def test_no_entry_is_lost_when_several_write_at_once(tmp_path):
     lock = LockFile(tmp_path / "mmtrt.lock")
-    lock.update(lambda old: {"old/one": ENTRY})
+    lock.update(lambda old: {"old/one": (ENTRY,)})
     running = [writer(lock, f"new/{index}", 3) for index in range(3)]
     assert [process.wait() for process in running] == [0] * 3
     for process in running:
@@ -176,4 +178,4 @@ def test_no_entry_is_lost_when_several_write_at_once(tmp_path):
         process.stdout.close()
     found = lock.read()
     assert sorted(found) == [*(f"new/{index}" for index in range(3)), "old/one"]
-    assert all(found[f"new/{index}"].overrides[0] == "recipe=2" for index in range(3))
+    assert all(found[f"new/{index}"][0].overrides[0] == "recipe=2" for index in range(3))

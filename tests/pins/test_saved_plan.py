@@ -178,10 +178,10 @@ def test_pins_are_part_of_a_plan(place: Place):
     place.done("lock recipe=vila backend=fake")
     place.done("plan --locked recipe=vila backend=fake -o plan.json")
     lock = LockFile(place.path / "mmtrt.lock")
-    (entry,) = lock.read().values()
+    ((entry,),) = lock.read().values()
     # The lock goes on; the plan stays with the pins that it was made with.
     pin = dataclasses.replace(entry.clones["clone"], commit="f" * 40)
-    lock.update(lambda old: {"vila/1_5_3b": dataclasses.replace(entry, clones={"clone": pin})})
+    lock.update(lambda old: {"vila/1_5_3b": (dataclasses.replace(entry, clones={"clone": pin}),)})
     place.monkeypatch.setenv("MMTRT_LOCKED", "1")
     code, _, err = place.run("run --plan plan.json")
     assert code == 0 and "locked by mmtrt.lock" in err

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo_home import built_home
+from tests.demo_home import built_home, copy_store
 from tests.worlds import ROOT
 
 
@@ -41,8 +41,7 @@ def real_home(tmp_path_factory) -> Path:
     pytest.importorskip("torch")
     source, home = built_home(tmp_path_factory), tmp_path_factory.mktemp("real")
     first = min((source / "outputs/runs").iterdir())
-    ignored = shutil.ignore_patterns(".staging", ".locks", ".memo*")
-    shutil.copytree(source / "outputs/store", home / "outputs/store", ignore=ignored)
+    copy_store(source, home, symlinks=False)
     shutil.copytree(first, home / "outputs/runs" / first.name)
     for path in (home / "outputs/runs" / first.name).iterdir():
         path.write_text(path.read_text().replace(str(source), str(home)))

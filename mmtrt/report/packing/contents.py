@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from mmtrt.redaction import MASK
 from mmtrt.report.packing.code import bundled
 from mmtrt.report.packing.readme import readme
 from mmtrt.report.provenance.build import build_of, sha256
+from mmtrt.report.sweep_points import labels_of, listed, points_of
 from mmtrt.report.targets import RunTarget
 
 SCHEMA = 1
@@ -27,6 +29,9 @@ WEIGHTS = (
 """Endings of files that engines have taken the place of."""
 
 ENV_PORT = "env"
+LABEL = 60
+"""Characters of a point's name in the name of its pack (*chosen*)."""
+
 NO_PORT = (ENV_PORT, "examples")
 """Inputs that are not packed: an environment holds paths of its machine."""
 
@@ -70,19 +75,19 @@ def contents(
         ArtifactError: ART134 if the run has no answer; ART131 if an input or a file of it is gone.
     """
     answers = [each for each in run.artifacts.values() if each.kind == "run"]
-    if len(answers) > 1:
+    if run.point is None and len(points := points_of(run.directory)) > 1:
         raise ArtifactError(
-            f"{run.title} holds {len(answers)} runs",
+            f"{run.title} is a sweep of {len(points)} points, and a pack is of one",
             code="ART134",
-            why="a pack is of one",
-            fix="run the point by itself, everything comes from the store, then pack that run",
+            why=f"its points are\n{listed(labels_of(points))}",
+            fix=f"mmtrt pack {run.title} --point {points[0]['id']}",
         )
     asked = next(iter(answers), None)
     if asked is None:
         raise ArtifactError(
             f"run {run.title} did not get as far as an answer",
             code="ART134",
-            why="the request says how the engines are run",
+            why=run.gone.get("run") or "the request says how the engines are run",
             fix="run the recipe to its end, then pack that run",
         )
     notes: list[str] = []
@@ -111,6 +116,8 @@ def contents(
 def _name(run: RunTarget) -> str:
     report = run.report
     parts = [report.recipe, report.variant, report.backend]
+    if run.label is not None:
+        parts.append(re.sub(r"[^\w.-]+", "-", run.label)[:LABEL].strip("-"))
     return "-".join(part for part in parts if part)
 
 

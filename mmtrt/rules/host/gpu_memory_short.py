@@ -34,8 +34,8 @@ def check(plan: Plan) -> Iterator[Finding]:
     there = available(plan)
     if there is None:
         return
-    from mmtrt.plan.estimate import gpu_memory  # not needed without a GPU
     from mmtrt.plan.fitting import fix_of
+    from mmtrt.plan.rank_memory import gpu_memory  # not needed without a GPU
     from mmtrt.sizing.memory import gibibytes
 
     needed = gpu_memory(plan)
