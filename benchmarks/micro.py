@@ -13,8 +13,10 @@ GOALS_S = {
     "test_find_a_hit[1]": 1e-3,
     "test_find_a_hit[200]": 1e-3,
     "test_find_a_miss": 1e-3,
+    "test_redact_64_kib_of_a_log": 13e-3,
 }
-"""Key and look-up together may cost a millisecond a stage."""
+"""Key and look-up together may cost a millisecond a stage; a tool that prints five megabytes a
+second is not slowed down."""
 
 
 def measure(bench: Bench) -> Section:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,3 +34,10 @@ def built_home(factory: pytest.TempPathFactory) -> Path:
             assert first.returncode == 0, first.stderr
             (home / "first.txt").write_text(first.stdout + "\n---\n" + first.stderr)
     return home
+
+
+def copy_store(home: Path, to: Path, *, symlinks: bool) -> None:
+    """Copy what is finished in a store, while another worker may run something there."""
+    passing = shutil.ignore_patterns(".staging", ".locks", ".memo*")
+    source, target = home / "outputs/store", to / "outputs/store"
+    shutil.copytree(source, target, symlinks=symlinks, ignore=passing)

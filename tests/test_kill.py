@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import wait_until
+
 pytest.importorskip("onnxruntime")
 pytest.importorskip("torch")
 
@@ -90,10 +92,7 @@ def test_killed_at_any_moment_the_store_verifies_and_the_next_run_agrees(tmp_pat
         time.sleep(chance.uniform(0.05, length))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        deadline = time.monotonic() + 5
-        while processes_below(root) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert processes_below(root) == [], "a stage outlived its mmtrt"
+        wait_until(lambda: not processes_below(root))  # noqa: B023 - no stage outlives its mmtrt
         verify(root)
         assert outcome(complete(root)) == expected
         verify(root)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import math
 import os
 import queue
 import re
@@ -38,9 +39,11 @@ KEY = "MMTRT_RANK_KEY"
 _PARENT = "MMTRT_RANK_PARENT"
 
 # All chosen: ranks that wait for one that has ended notice it within milliseconds, and end too; the
-# last lines of a traceback tell the error; what a rank has said is read within moments of its end.
+# last lines of a traceback tell the error; what a rank has said is read within moments of its end;
+# whoever presses Ctrl-C does not notice half a second.
 _SETTLE_S = 0.3
 _READ_S = 5.0
+_WAKE_S = 0.5
 _KEPT_LINES = 12
 _EXIT_LOST = 1
 _EXIT_INTERRUPTED = 130
@@ -120,17 +123,23 @@ def _ends(started: Sequence[_Rank], ended: queue.Queue[int]) -> Iterator[int]:
 
     A follower ends well when rank 0 has left, which may be told later than that.
     """
-    deadline = None
-    with contextlib.suppress(queue.Empty):
-        while True:
-            left = None if deadline is None else max(deadline - time.monotonic(), 0)
-            number = ended.get(timeout=left)
-            status = started[number].process.returncode
-            if number == 0 or status != 0:
-                yield number
-                if number == 0 and status == 0:
-                    return
-                deadline = deadline or time.monotonic() + _SETTLE_S
+    deadline = math.inf
+    while True:
+        left = max(deadline - time.monotonic(), 0)
+        try:
+            # Never without end: a signal that comes while we are stopped (Ctrl-Z, then `kill %1`)
+            # may be handed to another thread, and then does not wake this one.
+            number = ended.get(timeout=min(left, _WAKE_S))
+        except queue.Empty:
+            if not left:
+                return
+            continue
+        status = started[number].process.returncode
+        if number == 0 or status != 0:
+            yield number
+            if number == 0 and status == 0:
+                return
+            deadline = min(deadline, time.monotonic() + _SETTLE_S)
 
 
 def _environment(number: int, ranks: int, meeting: Path, key: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ import re
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,8 @@ WORKERS = 8
 """Files fetched at a time; the library's own default."""
 PAUSE_S = 1.0
 """Between a broken connection and the next one; the library's own value."""
+WAKE_S = 0.5
+"""How often the main thread looks for a signal. Chosen; nobody who presses Ctrl-C notices it."""
 
 
 class _StoppedError(Exception):
@@ -107,8 +109,13 @@ def fetch_large(
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="fetch") as pool:
         pending = [pool.submit(_fetch_one, file, repo, commit, progress, stop) for file in files]
         try:
-            for done in as_completed(pending):
-                done.result()
+            left = set(pending)
+            while left:
+                # Never without end: a signal that comes while we are stopped (Ctrl-Z, then
+                # `kill %1`) may be handed to another thread, and then does not wake this one.
+                done, left = wait(left, WAKE_S, FIRST_COMPLETED)
+                for each in done:
+                    each.result()
         except BaseException:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)

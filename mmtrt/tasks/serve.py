@@ -54,8 +54,8 @@ class Address:
 class Signals:
     """Turns the first SIGINT, SIGTERM or SIGHUP into KeyboardInterrupt, and counts the later."""
 
-    is_stopping: bool = False
-    """From now on signals are only counted."""
+    is_stopping: bool = True
+    """Signals are only counted: until :meth:`allow`, and from the first of them on."""
     late: int = 0
     _before: dict[int, Any] = field(default_factory=dict)
 
@@ -71,6 +71,17 @@ class Signals:
         """Give them back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def allow(self) -> None:
+        """Let signals interrupt from now on.
+
+        Raises:
+            KeyboardInterrupt: if one has come before.
+        """
+        self.is_stopping = False
+        if self.late:
+            self.late, self.is_stopping = 0, True
+            raise KeyboardInterrupt
 
     def _receive(self, _number: int, _frame: FrameType | None) -> None:
         if self.is_stopping:
@@ -130,8 +141,9 @@ def serve(args: argparse.Namespace) -> None:
     require_free(args.url.host, args.url.port)
     args.output_dir.mkdir(parents=True, exist_ok=True)
     with Signals() as signals:
-        server = Server(args.command)
+        server = Server(args.command)  # not to be interrupted before it is ours to end
         try:
+            signals.allow()
             _use(server, args, questions)
             if args.hold:
                 _hold(server)
@@ -185,8 +197,8 @@ def _hold(server: Server) -> None:
     Raises:
         TaskError: NET122, if it did not end well.
     """
-    note("the server stays until SIGINT or SIGTERM")
     try:
+        note("the server stays until SIGINT or SIGTERM")
         while not server.has_ended():
             time.sleep(0.1)
     except KeyboardInterrupt:

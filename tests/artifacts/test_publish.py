@@ -27,6 +27,7 @@ from tests.artifacts.filling import (
     tamper,
     write,
 )
+from tests.waiting import LIMIT_S
 
 
 def everything(root: Path) -> list[str]:
@@ -215,7 +216,7 @@ with store.lock("convert", key()):
 def test_of_many_processes_one_builds_and_the_others_wait(store: Store) -> None:
     command = [sys.executable, "-c", BUILD, str(store.root)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    said = [process.communicate(timeout=60)[0].strip() for process in running]
+    said = [process.communicate(timeout=LIMIT_S)[0].strip() for process in running]
     assert [process.returncode for process in running] == [0] * 4
     assert said.count("builds") == 1
     assert set(said) <= {"builds", "hit after waiting", "hit at once"}
@@ -233,7 +234,7 @@ for number in range(15):
 """
     command = [sys.executable, "-c", code, str(store.root)]
     running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    assert [process.communicate(timeout=60)[1] for process in running] == [""] * 3
+    assert [process.communicate(timeout=LIMIT_S)[1] for process in running] == [""] * 3
     assert len(list(store.artifacts())) == 15
     assert list(store.verify()) == []
 
@@ -250,7 +251,7 @@ fill(Store(Path(sys.argv[1])))
 """
     command = [sys.executable, "-c", code, str(store.root)]
     running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
-    assert [process.communicate(timeout=60)[1] for process in running] == [""] * 4
+    assert [process.communicate(timeout=LIMIT_S)[1] for process in running] == [""] * 4
     assert isinstance(store.find("convert", key()), Hit)
     store.sweep()
     assert list(store.verify()) == []

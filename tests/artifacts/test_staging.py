@@ -14,6 +14,7 @@ from mmtrt.artifacts import staging as staging_module
 from mmtrt.artifacts.store import Store
 from mmtrt.errors import ArtifactError
 from tests.artifacts.filling import HOSTILE, fill, key, publish, stage, write
+from tests.waiting import wait_until
 
 # Python 3.12 and later warn of forks with BLAKE3's idle threads around; hash_file minds them.
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -215,7 +216,7 @@ import os, signal, subprocess, sys
 from pathlib import Path
 from mmtrt.artifacts.store import Store
 staging = Store(Path(sys.argv[1])).open_staging("convert", sys.argv[2], "tiny")
-process = subprocess.Popen(["sleep", "60"], pass_fds=[staging.fileno()])
+process = subprocess.Popen(["sleep", "600"], pass_fds=[staging.fileno()])
 print(process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -231,10 +232,7 @@ os.kill(os.getpid(), signal.SIGKILL)
             assert store.sweep() == []
         finally:
             os.kill(command, signal.SIGKILL)
-        for _ in range(200):
-            if store.sweep():
-                break
-            threading.Event().wait(0.02)
+        wait_until(store.sweep)
         assert left(store) == []
 
 

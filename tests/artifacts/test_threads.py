@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from mmtrt.artifacts.threads import in_threads
+from tests.waiting import LIMIT_S
 
 
 @pytest.mark.parametrize("workers", [1, 3, 50])
@@ -18,7 +19,7 @@ def test_nothing_to_do() -> None:
 
 def test_items_run_at_once() -> None:
     together = threading.Barrier(3)
-    in_threads(lambda _: together.wait(10), range(3), 3)
+    in_threads(lambda _: together.wait(LIMIT_S), range(3), 3)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

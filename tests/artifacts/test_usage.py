@@ -261,7 +261,7 @@ from mmtrt.artifacts.store import Store
 store = Store(Path(sys.argv[1]))
 pin = store.pin(next(store.artifacts()))
 print("pinned", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
         with subprocess.Popen(
             [sys.executable, "-c", code, str(store.root)], stdout=subprocess.PIPE, text=True

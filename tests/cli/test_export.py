@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmtrt.cli import dispatch
-from tests.demo_home import built_home
+from tests.demo_home import built_home, copy_store
 from tests.worlds import ROOT
 
 NEXT = "recipe=llava_next"
@@ -78,7 +77,7 @@ def built(tmp_path_factory) -> tuple[Path, dict[str, dict]]:
     tiny = ["recipe=llava", "variant=tiny", 'run.prompt="it\'s \\"red\\"\n$HOME \\\\"']
     # The executor takes the engines from another store; the script builds its own.
     shared = built_home(tmp_path_factory)
-    shutil.copytree(shared / "outputs/store", home / "outputs/store", symlinks=True)
+    copy_store(shared, home, symlinks=True)
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     for name in ("MMTRT_STORE", "MMTRT_RUNS", "OUT", "PYTHON"):
         env.pop(name, None)

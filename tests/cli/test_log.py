@@ -4,13 +4,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from mmtrt.cli import dispatch
-from tests.report.records import broken, record
+from tests.report.records import broken, has_begun, record
+from tests.waiting import LIMIT_S, wait_until
 from tests.worlds import ROOT
 
 
@@ -105,9 +105,7 @@ def test_a_running_stage_is_followed_to_its_end(root):
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     run = subprocess.Popen([sys.executable, "-c", SLOW, str(root)], env=env)
     try:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and not list(root.glob("store/.staging/*/stdout.log")):
-            time.sleep(0.02)
+        wait_until(lambda: has_begun(root / "runs", "build_llm"), run)
         log = subprocess.Popen(
             [sys.executable, "-m", "mmtrt", "log", "-f"],
             env={**env, "PYTHONUNBUFFERED": "1"},
@@ -119,7 +117,7 @@ def test_a_running_stage_is_followed_to_its_end(root):
         assert log.poll() is None
         (root / "go").touch()
         assert log.stdout.read() == "last\n"
-        assert log.wait(10) == 0
+        assert log.wait(LIMIT_S) == 0
     finally:
         (root / "go").touch()
-        run.wait(30)
+        run.wait(LIMIT_S)

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import sys
-import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmtrt.executor.logs import HOLD_BYTES, Filter
 from mmtrt.executor.runner import Launch, LocalRunner
 from mmtrt.redaction import LONGEST, Redactor
+from tests.calls import calls_of
+from tests.waiting import lives
 
 SECRET = "planted-secret-value"
 LINES = (
@@ -27,7 +29,7 @@ def filtered(chunks, redactor=None) -> bytes:
     return b"".join([*map(stream.feed, chunks), stream.close()])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.integers(0, len(LINES)), max_size=12))
 def test_pieces_come_out_as_the_whole_does(cuts):
     cuts = [0, *sorted(cuts), len(LINES)]
@@ -94,24 +96,19 @@ def test_everything_is_written_before_the_end_is_told(tmp_path):
 
 def test_a_daemon_that_keeps_the_log_open_holds_nothing_up(tmp_path):
     script = (
-        "import os, sys, time\n"
-        "print('parent', flush=True)\n"
-        "if os.fork() == 0:\n"
-        "    os.setsid(); time.sleep(8)\n"
+        "import subprocess\n"
+        "daemon = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "print(daemon.pid)\n"
     )
-    began = time.monotonic()
-    out, _, _ = run(tmp_path, script)
-    assert out == b"parent\n"
-    assert time.monotonic() - began < 5
+    out, _, _ = run(tmp_path, script)  # would last as long as the daemon
+    daemon = int(out)
+    assert lives(daemon)
+    os.kill(daemon, signal.SIGKILL)
 
 
-def test_redaction_keeps_up_with_a_big_log():
-    """A tool that prints tens of megabytes a second is not slowed down much."""
+def test_work_grows_with_chunks_and_not_with_lines():
+    """Speed is measured in benchmarks/test_redaction.py."""
     line = b"[11/23/2026-16:00:00] [TRT-LLM] [I] tactic 0x12 took 1.223 ms for conv_7\n"
-    data = (line * (65536 // len(line) + 1))[:65536]
     stream = Filter(Redactor([SECRET, "another-planted-one"]))
-    began = time.process_time()
-    for _ in range(64):
-        stream.feed(data)
-    seconds = time.process_time() - began
-    assert 4 / seconds > 5, f"{4 / seconds:.1f} MB/s"
+    spent = [calls_of(lambda: stream.feed(line * count)).total() for count in (1, 1000)]  # noqa: B023
+    assert spent[1] <= spent[0] + 5

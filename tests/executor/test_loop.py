@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,13 +18,25 @@ from mmtrt.executor import events
 from mmtrt.executor.loop import RunResult, execute
 from mmtrt.plan.assess import assess
 from mmtrt.rules.check import CheckedPlan
+from tests.waiting import LIMIT_S, wait_for_end, wait_until
 from tests.worlds import ROOT, World, world
 
 
-def run(w: World, **options) -> tuple[RunResult, list[events.Event]]:
+def run(w: World, *listeners: events.Listener) -> tuple[RunResult, list[events.Event]]:
     seen: list[events.Event] = []
-    result = execute(CheckedPlan(w.plan(), ()), Store(w.root), (seen.append,), **options)
+    result = execute(CheckedPlan(w.plan(), ()), Store(w.root), (seen.append, *listeners))
     return result, seen
+
+
+def until(place: Path) -> str:
+    """Return a command that waits for a file, and fails where it would wait for ever."""
+    wait = f"n=0; while [ ! -e {place} ]; do sleep 0.02; n=$((n+1)); "
+    return wait + "[ $n -lt 5000 ] || exit 9; done"
+
+
+def child(place: Path) -> str:
+    """Return a script with a child of its own, whose id is in the file once there is one."""
+    return f"sleep 600 & echo $! > {place}.new; mv {place}.new {place}; wait"
 
 
 def statuses(result: RunResult) -> dict[str, str]:
@@ -90,15 +101,12 @@ def test_changed_output_rebuilds_what_reads_it(tmp_path):
 
 def test_diamond_runs_its_sides_at_the_same_time(tmp_path):
     # Each side waits for the other's mark: run one after the other they would never end.
-    meet = "touch {root}/{me}; n=0; while [ ! -e {root}/{other} ]; do sleep 0.02; n=$((n+1)); "
-    meet += "[ $n -lt 500 ] || exit 9; done; echo {me} > $1/out"
-    root = tmp_path / "marks"
-    root.mkdir()
+    left, right = tmp_path / "left", tmp_path / "right"
     w = world(
         tmp_path / "store",
         ("top", "echo top > $1/out"),
-        ("left", meet.format(root=root, me="left", other="right"), ["top"]),
-        ("right", meet.format(root=root, me="right", other="left"), ["top"]),
+        ("left", f"touch {left}; {until(right)}; echo left > $1/out", ["top"]),
+        ("right", f"touch {right}; {until(left)}; echo right > $1/out", ["top"]),
         ("bottom", "cat $2/out $3/out > $1/out", ["left", "right"]),
     )
     result, _ = run(w)
@@ -141,15 +149,22 @@ def test_failure_is_never_cached(tmp_path):
 
 
 def test_keep_going_finishes_what_does_not_need_the_failure(tmp_path):
-    stages = (
-        ("bad", "exit 1"),
-        ("slow", "sleep 0.3; echo x > $1/out"),
-        ("next", "cat $2/out > $1/out", ["slow"]),
-    )
-    result, _ = run(world(tmp_path / "a", *stages, keep_going=True))
-    assert statuses(result) == {"bad": "failed", "slow": "done", "next": "done"}
-    result, _ = run(world(tmp_path / "b", *stages))
-    assert statuses(result) == {"bad": "failed", "slow": "done", "next": "skipped"}
+    for keep_going, after in ((True, "done"), (False, "skipped")):
+        told = tmp_path / f"told-{keep_going}"
+
+        def tell(event: events.Event) -> None:
+            if isinstance(event, events.StageBroke):
+                told.touch()  # noqa: B023 - of this turn
+
+        w = world(
+            tmp_path / f"store-{keep_going}",
+            ("bad", "exit 1"),
+            ("slow", f"{until(told)}; echo x > $1/out"),
+            ("next", "cat $2/out > $1/out", ["slow"]),
+            keep_going=keep_going,
+        )
+        result, _ = run(w, tell)
+        assert statuses(result) == {"bad": "failed", "slow": "done", "next": after}
 
 
 def test_missing_declared_output_fails(tmp_path):
@@ -182,11 +197,14 @@ def test_stage_that_cannot_start_is_an_error_with_its_name(tmp_path):
 
 
 def test_timeout_ends_the_whole_group(tmp_path):
-    script = f"sleep 100 & echo $! > {tmp_path}/child; wait"
-    w = world(tmp_path / "store", ("a", script), stage_timeout_s=0.5)
-    result, _ = run(w)
-    assert result.failures[0].message == "stage a failed: timed out after 0.5 s"
-    assert not alive(int((tmp_path / "child").read_text()))
+    pid = tmp_path / "child"
+    for seconds in (0.5, 5, 50):  # a busy machine may not have started the child by then
+        w = world(tmp_path / "store", ("a", child(pid)), stage_timeout_s=seconds)
+        result, _ = run(w)
+        assert result.failures[0].message == f"stage a failed: timed out after {seconds:g} s"
+        if pid.exists():
+            break
+    wait_for_end(int(pid.read_text()))
 
 
 def test_network_failure_is_tried_again(tmp_path, monkeypatch):
@@ -210,11 +228,20 @@ def test_network_failure_is_given_up_in_the_end(tmp_path, monkeypatch):
 
 
 def test_long_stage_gives_signs_of_life(tmp_path):
-    w = world(tmp_path, ("a", "echo step 1 >&2; sleep 0.7; echo x > $1/out"), heartbeat_s=0.2)
-    _, seen = run(w)
-    beats = [event for event in seen if isinstance(event, events.StageBeats)]
-    assert beats[0].last_line == "step 1"
-    assert len(beats) <= beats[-1].seconds / 0.2 + 1  # never more often than asked
+    heard = tmp_path / "heard"
+    beats: list[events.StageBeats] = []
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.StageBeats):
+            beats.append(event)
+            if len(beats) > 2 and event.last_line == "step 1":
+                heard.touch()
+
+    script = f"echo step 1 >&2; {until(heard)}; echo x > $1/out"
+    result, _ = run(world(tmp_path / "store", ("a", script), heartbeat_s=0.1), listen)
+    assert statuses(result) == {"a": "done"}
+    assert {beat.last_line for beat in beats} <= {"", "step 1"}
+    assert len(beats) <= beats[-1].seconds / 0.1 + 1  # never more often than asked
 
 
 def test_forced_stage_runs_although_it_is_a_hit(tmp_path):
@@ -279,18 +306,17 @@ def test_hostile_store_paths_survive(tmp_path, name):
 
 
 def test_interrupt_ends_groups_and_leaves_nothing(tmp_path):
-    script = f"sleep 100 & echo $! > {tmp_path}/child; wait"
-    w = world(tmp_path / "store", ("a", "echo x > $1/out"), ("b", script, ["a"]))
+    pid = tmp_path / "child"
+    w = world(tmp_path / "store", ("a", "echo x > $1/out"), ("b", child(pid), ["a"]))
 
     def press_ctrl_c() -> None:
-        while not (tmp_path / "child").exists():
-            time.sleep(0.02)
+        wait_until(pid.exists)
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=press_ctrl_c).start()
+    threading.Thread(target=press_ctrl_c, daemon=True).start()
     with pytest.raises(Interrupted):
         run(w)
-    assert not alive(int((tmp_path / "child").read_text()))
+    wait_for_end(int(pid.read_text()))
     assert no_leftovers(tmp_path / "store")
     w.change("b", script="echo y > $1/out")
     result, _ = run(w)
@@ -298,34 +324,25 @@ def test_interrupt_ends_groups_and_leaves_nothing(tmp_path):
 
 
 def test_two_processes_with_the_same_key_build_once(tmp_path):
-    log = tmp_path / "log"
+    # The one that builds goes on when the other one waits for it, whenever that starts.
+    log, waits = tmp_path / "log", tmp_path / "waits"
     program = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from tests.executor.test_loop import run, statuses
+from mmtrt.executor.events import StageWaits
+from tests.executor.test_loop import run, statuses, until
 from tests.worlds import world
-w = world(Path({str(tmp_path / "store")!r}), ("a", "echo built >> {log}; sleep 1; echo x > $1/out"))
-result, seen = run(w)
+waits = Path({str(waits)!r})
+script = f"echo built >> {log}; {{until(waits)}}; echo x > $1/out"
+w = world(Path({str(tmp_path / "store")!r}), ("a", script))
+result, seen = run(w, lambda event: isinstance(event, StageWaits) and waits.touch())
 print(statuses(result)["a"], "waited" if any(e.type == "stage_waits" for e in seen) else "")
 """
     processes = [
         subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    outputs = sorted(process.communicate(timeout=60)[0].strip() for process in processes)
+    outputs = sorted(process.communicate(timeout=LIMIT_S)[0].strip() for process in processes)
     assert log.read_text() == "built\n"
     assert outputs == ["done", "hit waited"]
-
-
-def alive(pid: int) -> bool:
-    """Return whether a process runs; zombies do not."""
-    for _ in range(50):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        except OSError:
-            return False
-        if state == "Z":
-            return False
-        time.sleep(0.02)
-    return True

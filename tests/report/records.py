@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,3 +45,14 @@ def _placed(plan: Plan, root: Path) -> Plan:
     settings = plan.recipe.settings
     paths = replace(settings.paths, store=str(root / "store"), runs=str(root / "runs"))
     return replace(plan, recipe=replace(plan.recipe, settings=replace(settings, paths=paths)))
+
+
+def has_begun(runs: Path, stage: str) -> bool:
+    """Return whether the one run that is recorded, or about to be, has told that a stage began."""
+    for path in runs.glob("*/events.jsonl"):
+        # The last line may be half written.
+        for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
+            event = json.loads(line)
+            if (event["type"], event.get("stage")) == ("stage_started", stage):
+                return True
+    return False

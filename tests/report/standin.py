@@ -18,6 +18,7 @@ from mmtrt.backends.fake import VARIABLE, Fake
 from mmtrt.fake import container
 from mmtrt.plan.graph import Plan
 from mmtrt.report.export_sh import to_sh
+from tests.waiting import LIMIT_S
 from tests.worlds import RECIPES
 
 REVISION = "v1.2.1"
@@ -74,7 +75,7 @@ class StandIn:
             cwd=out.parent,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=LIMIT_S,
         )
 
     def env(self, out: Path, role: str) -> dict[str, str]:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import pytest
 
 from mmtrt.report.collect import Report, collect
 from mmtrt.report.render import to_json, to_markdown
-from tests.report.records import broken, record
+from tests.report.records import broken, has_begun, record
+from tests.waiting import wait_until
 from tests.worlds import ROOT, world
 
 
@@ -104,16 +104,8 @@ from pathlib import Path
 from tests.report.records import CHAIN, record
 from tests.worlds import world
 root = Path(sys.argv[1])
-record(root, world(root / "store", *CHAIN, ("run", "echo waiting; sleep 60", ["build_llm"])))
+record(root, world(root / "store", *CHAIN, ("run", "echo waiting; sleep 600", ["build_llm"])))
 """
-
-
-def started(run: Path, stage: str) -> bool:
-    events = run / "events.jsonl"
-    return events.exists() and any(
-        json.loads(line).get("stage") == stage and "stage_started" in line
-        for line in events.read_text().splitlines()
-    )
 
 
 def test_a_killed_run_is_told_from_one_that_goes_on(tmp_path):
@@ -122,12 +114,7 @@ def test_a_killed_run_is_told_from_one_that_goes_on(tmp_path):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     try:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            found = list((tmp_path / "runs").glob("*"))
-            if found and started(found[0], "run"):
-                break
-            time.sleep(0.02)
+        wait_until(lambda: has_begun(tmp_path / "runs", "run"), process)
         (run,) = (tmp_path / "runs").iterdir()
         # However long the stage has been silent.
         late = datetime.now(timezone.utc) + timedelta(hours=1)

@@ -17,7 +17,9 @@ import yaml
 from mmtrt.plan.build import make_plan
 from mmtrt.plan.graph import Plan
 from mmtrt.report.export_sh import to_sh
+from tests.ports import reserved_port
 from tests.report.standin import StandIn, role
+from tests.waiting import LIMIT_S
 from tests.worlds import HOST, RECIPES, ROOT, recipe
 
 NEMO = {"model__path": "/models/neva.nemo", "model__projector": "/models/projector.nemo"}
@@ -239,13 +241,11 @@ def test_where_no_hard_link_is_possible_symbolic_ones_do(machine, tmp_path):
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        number = taken.getsockname()[1]
-    yield number
-    with socket.socket() as again:  # nothing listens there any more
-        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        again.bind(("127.0.0.1", number))
+    with reserved_port() as number:
+        yield number
+        with socket.socket() as again:  # nothing listens there any more
+            again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            again.bind(("127.0.0.1", number))
 
 
 def gemma3(port: int, **changes) -> Plan:
@@ -277,7 +277,7 @@ def test_a_server_that_is_held_ends_with_the_script(machine, tmp_path, port, num
     lines = iter(process.stderr.readline, "")
     assert "the server stays until Ctrl-C\n" in lines
     process.send_signal(number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=LIMIT_S)
     assert process.returncode in (-number, 128 + number)
     assert not (tmp_path / "out/serve/.done").exists()
 

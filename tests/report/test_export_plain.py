@@ -16,6 +16,7 @@ from mmtrt.plan.graph import Node, Plan
 from mmtrt.report.export_sh import to_sh
 from mmtrt.stages import Assemble, Clone, Download, Edit, Env, Patch, Serve, Stage, Write
 from tests.report.golden_text import check
+from tests.waiting import LIMIT_S
 from tests.worlds import HOST, recipe
 
 ODD = 'it\'s "odd" $HOME `id` \\\nEND\n\tgrößer\n\nEND_2\n'
@@ -87,7 +88,7 @@ def test_the_recorded_plain_forms_can_be_parsed():
 def bash(made: Plan, out: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "OUT": str(out), **variables}
     return subprocess.run(
-        ["bash", "-c", to_sh(made)], env=env, capture_output=True, text=True, timeout=60
+        ["bash", "-c", to_sh(made)], env=env, capture_output=True, text=True, timeout=LIMIT_S
     )
 
 

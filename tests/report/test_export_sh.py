@@ -21,6 +21,7 @@ from mmtrt.plan.render import Layout
 from mmtrt.report.export_sh import to_sh
 from tests.report.golden_text import check
 from tests.report.small_plan import small_plan
+from tests.waiting import LIMIT_S
 from tests.worlds import HOST, recipe, world
 
 HOSTILE = [
@@ -78,7 +79,7 @@ def tools(folder: Path) -> dict[str, str]:
 
 def bash(script: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", "-c", script], env=env, cwd=cwd, capture_output=True, text=True, timeout=60
+        ["bash", "-c", script], env=env, cwd=cwd, capture_output=True, text=True, timeout=LIMIT_S
     )
 
 

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 from mmtrt.artifacts.layout import ALIVE
 from mmtrt.report.ui.logs import CHUNK_BYTES, piece
 from tests.report.html.samples import NASTY, sweep_results, write_record
+from tests.waiting import LIMIT_S, wait_until
 
 RUN, LIVE, SWEEP = "20260102T030405Z-llava", "20260102T030406Z-llava", "20260102T030407Z-sweep"
 
@@ -41,7 +41,7 @@ class Site:
     ) -> tuple[int, str, dict[str, str]]:
         request = urllib.request.Request(self.address + path, method=method, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
                 return answer.status, answer.read().decode(), dict(answer.headers)
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode(), dict(error.headers)
@@ -63,7 +63,7 @@ def site(runs: Path) -> Iterator[Site]:
     site = Site(runs)
     yield site
     site.process.send_signal(signal.SIGINT)
-    site.process.wait(10)
+    site.process.wait(LIMIT_S)
 
 
 def test_the_list_names_runs_and_sweeps_newest_first(site: Site) -> None:
@@ -146,7 +146,7 @@ def test_a_run_that_goes_on_is_followed(tmp_path: Path) -> None:
             "-c",
             "import fcntl,sys,time\n"
             f"f=open({str(alive)!r},'w'); fcntl.flock(f, fcntl.LOCK_EX)\n"
-            "print('held', flush=True); time.sleep(60)",
+            "print('held', flush=True); time.sleep(600)",
         ],
         stdout=subprocess.PIPE,
     )
@@ -158,14 +158,11 @@ def test_a_run_that_goes_on_is_followed(tmp_path: Path) -> None:
         assert '"running"' in site.get(f"runs/{LIVE}/tail/convert?start=0")[1]
         holder.kill()
         holder.wait()
-        deadline = time.monotonic() + 10
-        while "interrupted" not in site.get(f"runs/{LIVE}/tail/convert?start=0")[1]:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: "interrupted" in site.get(f"runs/{LIVE}/tail/convert?start=0")[1])
     finally:
         holder.kill()
         site.process.send_signal(signal.SIGINT)
-        assert site.process.wait(10) in (0, 130)
+        assert site.process.wait(LIMIT_S) in (0, 130)
 
 
 def test_a_port_that_is_taken_is_told(site: Site) -> None:

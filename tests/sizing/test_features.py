@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from dataclasses import replace
 
 import pytest
@@ -17,6 +16,7 @@ from mmtrt.sizing.features import (
     image_cost,
 )
 from mmtrt.sizing.features.cost import View
+from tests.calls import calls_of
 from tests.sizing.shapes import SHAPES
 
 VARIABLE = ["fuyu", "internvl2", "llava_next", "llava_onevision", "phi3_vision", "phi4_multimodal"]
@@ -205,11 +205,7 @@ def test_unknown_family_is_named():
 
 
 @pytest.mark.parametrize("family", CALCULATORS)
-def test_worst_cases_are_found_at_once(family):
+def test_worst_cases_are_found_without_trying_every_size(family):
     calculate, shape = CALCULATORS[family], SHAPES[family]
-    spent = []
-    for _ in range(5):
-        start = time.perf_counter()
-        calculate(shape, View())
-        spent.append(time.perf_counter() - start)
-    assert min(spent) < 0.002
+    counts = calls_of(lambda: calculate(shape, View()))
+    assert counts.total() < 10_000  # measured: 3,600 for llava_onevision, 190 at most for others

@@ -13,8 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ import pytest
 from mmtrt.cli import dispatch
 from mmtrt.cli.sweep import Options, Planning, Sweeping
 from mmtrt.errors import UsageError
+from tests.waiting import LIMIT_S, wait_until
 from tests.worlds import RECIPES, ROOT
 
 GRID = ("recipe=llava,llava_next", "quant=none,int4_wo", "workload.batch_size=1,2")
@@ -58,8 +58,17 @@ def newest(cwd: Path) -> Path:
 
 
 def results(cwd: Path) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((newest(cwd) / "results.json").read_text())
+    return read_results(newest(cwd))
+
+
+def read_results(run: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((run / "results.json").read_text())
     return document
+
+
+def first(cwd: Path) -> Path:
+    """Return the run that a fixture made, whatever other tests have run there since."""
+    return min((cwd / "outputs/runs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
 
 
 def of_points(document: dict[str, Any], name: str) -> list[Any]:
@@ -80,7 +89,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_equal_stages_ran_once(swept: Path) -> None:
     """Two recipes, two formats, two batches: each model is fetched and converted once."""
-    lines = (newest(swept) / "events.jsonl").read_text().splitlines()
+    lines = (first(swept) / "events.jsonl").read_text().splitlines()
     started = [json.loads(line) for line in lines if '"stage_started"' in line]
     kinds = [event["kind"] for event in started]
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {
@@ -88,13 +97,13 @@ def test_equal_stages_ran_once(swept: Path) -> None:
         "convert": 4,
         "build_llm": 8,
     }
-    plan = json.loads((newest(swept) / "plan.json").read_text())
+    plan = json.loads((first(swept) / "plan.json").read_text())
     assert len(plan["stages"]) == 14
     assert len(plan["points"]) == 8
 
 
 def test_results_keep_their_contract(swept: Path) -> None:
-    document = results(swept)
+    document = read_results(first(swept))
     assert document["schema"] == 1
     assert document["varied"] == ["recipe", "quant", "workload.batch_size"]
     assert document["pareto_axes"] == ["engine_bytes"]
@@ -195,6 +204,24 @@ def test_invalid_points_can_be_left_out(tmp_path: Path) -> None:
     assert "has no quant=fp8" in document["points"][1]["error"]
 
 
+def test_invalid_points_get_to_no_launcher(tmp_path: Path) -> None:
+    """With a launcher that runs each point as a job of its own, here Hydra's."""
+    words = ("-m", "recipe=llava", "quant=none,fp8", "backend=fake", "until=download")
+    words = (*words, "workload.batch_size=range(1,3)", "hydra/launcher=basic")
+    refused = mmtrt(tmp_path, *words)
+    assert refused.returncode == 2 and "2 of 4 points cannot run" in refused.stderr
+    assert not (tmp_path / "outputs").exists()
+    done = mmtrt(tmp_path, *words, "--skip-invalid", "--json", "-q")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert of_points(document, "status") == ["done", "done", "invalid", "invalid"]
+    assert done.stderr.count("error[") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+    # A sweeper that searches hands its points to such a launcher itself.
+    other = mmtrt(tmp_path, *words, "--skip-invalid", "hydra/sweeper=optuna")
+    assert other.returncode == 2 and "error[CFG143]" in other.stderr
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a good model and one that is cut off."""
@@ -221,13 +248,6 @@ def test_one_failing_point(models: Path) -> None:
     assert "Error executing job" not in went_on.stderr + stopped.stderr
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    limit = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None and time.monotonic() < limit
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_what_is_finished_stays(tmp_path: Path, number: signal.Signals) -> None:
     words = ("-m", "recipe=llava", "workload.batch_size=range(1,41)", "executor.jobs=1", *COMMON)
@@ -239,9 +259,9 @@ def test_what_is_finished_stays(tmp_path: Path, number: signal.Signals) -> None:
         found = list(tmp_path.glob("outputs/runs/*/results.json"))
         return bool(found) and "done" in of_points(json.loads(found[0].read_text()), "status")
 
-    wait_for(one_is_done, process)
+    wait_until(one_is_done, process)
     process.send_signal(number)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=LIMIT_S)
     before = of_points(results(tmp_path), "status")
     assert "done" in before and "not_run" in before
     if number is signal.SIGINT:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import mmtrt.tasks
+from tests.waiting import LIMIT_S
 
 from .hub_server import Hub, serve
 
@@ -59,7 +60,7 @@ class Stage:
 
     def run(self, name: str, *flags: object, **env: str) -> Ended:
         with self.start(name, *flags, **env) as process:
-            stdout, stderr = process.communicate(timeout=60)
+            stdout, stderr = process.communicate(timeout=LIMIT_S)
         return Ended(process.returncode, stdout, stderr)
 
 

@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import quote, unquote, urlsplit
 
+from tests.waiting import LIMIT_S
+
 SIGNATURE = "Signature=do-not-print-me"
 
 
@@ -219,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
         self.wfile.flush()
         if mishap.hang:
-            self.hub.released.wait(30)
+            self.hub.released.wait(LIMIT_S)
         self.close_connection = True
         return None
 

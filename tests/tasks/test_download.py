@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import LIMIT_S, wait_until
 
 from .conftest import HOSTILE, Stage, call, tree
 from .hub_server import SIGNATURE, Hub, Mishap, Repo, index_of, pointer_to, safetensors
@@ -36,11 +41,15 @@ def partial_bytes(stage: Stage) -> int:
     return sum(p.stat().st_size for p in Path(stage.env["HF_HOME"]).rglob("*.mmtrt.incomplete"))
 
 
-def wait_until_partial(stage: Stage, size: int) -> None:
-    deadline = time.monotonic() + 20
-    while partial_bytes(stage) < size:
-        assert time.monotonic() < deadline, "nothing came in"
-        time.sleep(0.02)
+def wait_until_partial(stage: Stage, process: subprocess.Popen[str], size: int) -> None:
+    wait_until(lambda: partial_bytes(stage) >= size, process)
+
+
+def has_open(pid: int, pattern: str) -> bool:
+    """Return whether a process has a file of such a name open; false while it starts."""
+    with contextlib.suppress(OSError):
+        return any(link.readlink().match(pattern) for link in Path(f"/proc/{pid}/fd").iterdir())
+    return False
 
 
 # Hub, all well
@@ -163,7 +172,7 @@ def test_killed_download_resumes(
 ) -> None:
     hub.mishaps["model.safetensors"] = Mishap(after=3 * MIB, hang=True)
     with stage.start("download", "--output-dir", out, *source()) as process:
-        wait_until_partial(stage, MIB)
+        wait_until_partial(stage, process, MIB)
         process.kill()
         process.communicate()
     kept = partial_bytes(stage)
@@ -176,13 +185,14 @@ def test_killed_download_resumes(
 def test_interrupted_download_exits_130_and_keeps_its_part(
     stage: Stage, hub: Hub, repo: Repo, out: Path
 ) -> None:
-    hub.mishaps["model.safetensors"] = Mishap(after=3 * MIB, hang=True)
+    # Nothing more comes in, so that a worker that wakes first cannot bring it to its end.
+    hub.mishaps["model.safetensors"] = Mishap(after=3 * MIB, hang=True, then_status=503)
     with stage.start("download", "--output-dir", out, *source()) as process:
-        wait_until_partial(stage, MIB)
+        wait_until_partial(stage, process, MIB)
         process.send_signal(2)
         time.sleep(0.2)
-        hub.released.set()  # the worker wakes and sees that it should stop
-        _, stderr = process.communicate(timeout=20)
+        hub.released.set()  # the worker wakes and, by now or not, sees that it should stop
+        _, stderr = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130
     assert "Traceback" not in stderr
     assert partial_bytes(stage) >= MIB
@@ -222,16 +232,17 @@ def test_cached_file_of_wrong_length_is_fetched_again(
     assert tree(tmp_path / "again") == MODEL
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_two_processes_share_one_download(
     stage: Stage, hub: Hub, repo: Repo, tmp_path: Path
 ) -> None:
     hub.mishaps["model.safetensors"] = Mishap(after=3 * MIB, hang=True)
     with stage.start("download", "--output-dir", tmp_path / "1", *source()) as one:
-        wait_until_partial(stage, MIB)
+        wait_until_partial(stage, one, MIB)
         with stage.start("download", "--output-dir", tmp_path / "2", *source()) as two:
-            time.sleep(0.8)
+            wait_until(lambda: has_open(two.pid, "*.mmtrt.incomplete"), two)
             hub.released.set()  # the first goes on, with a range
-            ends = [process.communicate(timeout=30)[1] for process in (one, two)]
+            ends = [process.communicate(timeout=LIMIT_S)[1] for process in (one, two)]
     assert (one.returncode, two.returncode) == (0, 0), ends
     assert tree(tmp_path / "1") == tree(tmp_path / "2") == MODEL
     assert [asked.range is None for asked in hub.bodies("model.safetensors")] == [True, False]

@@ -1,25 +1,32 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
 from mmtrt.tasks import progress
 from mmtrt.tasks.progress import Progress
+from tests.waiting import wait_until
 
 
 def test_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(progress, "INTERVAL_S", 0.02)
+    said = ""
+
+    def has_said(line: str) -> bool:
+        nonlocal said
+        said += capsys.readouterr().err
+        return f"{line}\n" in said
+
     with Progress(100) as shown:
+        assert has_said("progress 0 100 bytes")
         shown.set("a", 50)
         shown.set("b", 30)
         shown.set("a", 10)
-        time.sleep(0.1)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "progress 0 100 bytes"
-    assert len(lines) > 2
-    assert set(lines[1:]) == {"progress 40 100 bytes"}
+        wait_until(lambda: has_said("progress 40 100 bytes"))
+        said = ""
+    assert has_said("progress 40 100 bytes")
+    assert set(said.splitlines()) == {"progress 40 100 bytes"}
 
 
 def test_last_line_comes_also_after_a_failure(capsys: pytest.CaptureFixture[str]) -> None:

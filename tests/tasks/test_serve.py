@@ -9,14 +9,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mmtrt.tasks import server
+from mmtrt.tasks.serve import Signals
 from mmtrt.tasks.server import listeners
+from tests.ports import reserved_port
+from tests.waiting import LIMIT_S, lives, wait_until
 
 from .conftest import HOSTILE, Ended, Stage, call
 
@@ -92,14 +95,12 @@ http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 class World:
     """A directory, a free port, and the flags of a stage that uses both."""
 
-    def __init__(self, root: Path, stage: Stage) -> None:
+    def __init__(self, root: Path, stage: Stage, port: int) -> None:
         self.root, self.stage = root, stage
         self.out = root / "out put"
         self.script = root / "server.py"
         self.script.write_text(SERVER)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = port
         self.url = f"http://127.0.0.1:{self.port}"
 
     def command(self, *modes: str) -> list[str]:
@@ -114,7 +115,7 @@ class World:
         ]
 
     def flags(self, *flags: object, modes: tuple[str, ...] = ()) -> tuple[object, ...]:
-        first = ("--output-dir", self.out, "--url", self.url, "--ready-timeout-s=20")
+        first = ("--output-dir", self.out, "--url", self.url, "--ready-timeout-s=100")
         return ("serve", *first, *flags, "--", *self.command(*modes))
 
     def run(self, *flags: object, modes: tuple[str, ...] = ()) -> Ended:
@@ -144,23 +145,17 @@ class World:
         return not any(map(lives, self.pids())) and next(listeners(self.port), None) is None
 
 
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_until(is_so: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 15
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+def wait_until_said(process: subprocess.Popen[str], note: str) -> None:
+    """Read stderr up to the line with a note; the process has not come to anything later yet."""
+    assert process.stderr is not None
+    said = iter(process.stderr.readline, "")
+    assert any(note in line for line in said), "it ended without saying so"
 
 
 @pytest.fixture
-def world(tmp_path: Path, stage: Stage) -> World:
-    return World(tmp_path, stage)
+def world(tmp_path: Path, stage: Stage) -> Iterator[World]:
+    with reserved_port() as port:
+        yield World(tmp_path, stage, port)
 
 
 def test_prompts_are_asked_once_the_server_is_ready(world: World) -> None:
@@ -238,9 +233,7 @@ def test_without_prompts_only_readiness_is_shown(world: World) -> None:
     ("mode", "shown"), [("dies", "exit status 1"), ("killed", "killed by SIGKILL")]
 )
 def test_server_that_ends_early_is_not_waited_for(world: World, mode: str, shown: str) -> None:
-    start = time.monotonic()
-    ended = world.run("--ready-timeout-s=60", modes=(mode, "worker")).failed("NET122")
-    assert time.monotonic() - start < 10
+    ended = world.run("--ready-timeout-s=600", modes=(mode, "worker")).failed("NET122")
     assert f"the server ended before it was ready: {shown}" in ended.stderr
     assert str(world.script) in ended.stderr
     if mode == "dies":
@@ -249,10 +242,13 @@ def test_server_that_ends_early_is_not_waited_for(world: World, mode: str, shown
 
 
 def test_server_that_is_never_ready(world: World) -> None:
-    ended = world.run("--ready-timeout-s=0.7", modes=("never",)).failed("NET123")
-    assert "was not ready within 0.7 s" in ended.stderr
+    for seconds in ("0.7", "7", "70"):  # on a busy machine nothing may listen there by then
+        ended = world.run(f"--ready-timeout-s={seconds}", modes=("never",)).failed("NET123")
+        assert f"was not ready within {seconds} s" in ended.stderr
+        assert world.is_over()
+        if "HTTP 503" in ended.stderr:
+            break
     assert f"why: {world.url}/health: HTTP 503" in ended.stderr
-    assert world.is_over()
 
 
 @pytest.mark.parametrize(
@@ -272,6 +268,7 @@ def test_requests_that_fail(world: World, mode: str, code: str, shown: str) -> N
 
 def test_port_that_is_taken(world: World) -> None:
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", world.port))
         other.listen()
         ended = world.run().failed("NET121")
@@ -285,7 +282,7 @@ def test_port_that_is_taken(world: World) -> None:
 def test_server_that_ignores_sigterm_is_killed(world: World) -> None:
     start = time.monotonic()
     world.run("--stop-timeout-s=0.5", modes=("deaf", "worker")).done()
-    assert 0.5 < time.monotonic() - start < 10
+    assert time.monotonic() - start > 0.5
     assert len(world.pids()) == 2
     assert world.is_over()
 
@@ -293,12 +290,11 @@ def test_server_that_ignores_sigterm_is_killed(world: World) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_hold_lasts_until_a_signal(world: World, number: signal.Signals) -> None:
     with world.started("--hold", "--input-text=x", modes=("worker",)) as process:
-        wait_until((world.out / "result.json").exists)
-        time.sleep(0.15)
-        assert process.poll() is None
+        wait_until_said(process, "the server stays")
+        assert (world.out / "result.json").exists()
         assert all(map(lives, world.pids()))
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=15)
+        _, stderr = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, stderr
     assert "note: ending the server" in stderr
     assert world.is_over()
@@ -318,20 +314,34 @@ def test_signal_before_the_end_is_an_interruption(world: World, modes: tuple[str
     with world.started("--input-text=x", modes=(*modes, "worker")) as process:
         wait_until((world.root / ("asked" if "hangs" in modes else "server")).exists)
         process.terminate()
-        _, stderr = process.communicate(timeout=15)
+        _, stderr = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130
     assert "interrupted" in stderr
     assert world.is_over()
 
 
+def test_a_signal_while_the_server_is_started_waits_until_it_can_be_ended() -> None:
+    with Signals() as signals:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signals.allow()
+        signal.raise_signal(signal.SIGTERM)
+        assert signals.late == 1
+    with Signals() as signals:
+        signals.allow()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        assert signals.late == 0
+
+
 def test_second_signal_does_not_wait(world: World) -> None:
-    with world.started("--hold", "--stop-timeout-s=60", modes=("deaf", "worker")) as process:
-        wait_until((world.out / "server.json").exists)
+    with world.started("--hold", "--stop-timeout-s=600", modes=("deaf", "worker")) as process:
+        wait_until_said(process, "the server stays")
         process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
+        wait_until_said(process, "ending the server")
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=15)
+        process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0
     assert world.is_over()
 
@@ -342,7 +352,7 @@ def test_nothing_is_left_when_the_stage_is_killed(world: World) -> None:
         wait_until((world.out / "server.json").exists)
         process.kill()
         wait_until(world.is_over)
-        process.communicate(timeout=15)
+        process.communicate(timeout=LIMIT_S)
     assert len(world.pids()) == 2
 
 
