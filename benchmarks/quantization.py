@@ -97,10 +97,10 @@ def measure(bench: Bench) -> Section:
 
 def _trained(section: Section, work: Path) -> None:
     built = list(_build(MODEL, work, PICTURES, max_batch_size=BATCH, max_seq_len=96))
-    pictures = _drawn(work / "drawn")
+    pictures = drawn_pictures(work / "drawn")
     plain = 0.0
     for each in built:
-        right, total = _right(each.engine, pictures)
+        right, total = count_right(each.engine, pictures)
         share = right / total
         plain = plain or share
         kept = share / plain
@@ -193,18 +193,18 @@ def _build(
     model: Path, work: Path, dataset: Path, *, max_batch_size: int, max_seq_len: int
 ) -> Iterator[Built]:
     """Yield the engines of each format, built by the stages as a recipe starts them."""
-    _stage("convert", "--model-dir", model, "--output-dir", work / "none")
+    run_stage("convert", "--model-dir", model, "--output-dir", work / "none")
     vision = ("--checkpoint-dir", work / "none" / "vision", "--output-dir", work / "vision")
-    _stage("build_vision", *vision, "--max-batch-size", max_batch_size)
+    run_stage("build_vision", *vision, "--max-batch-size", max_batch_size)
     for name in FORMATS:
         checkpoint, engine = work / name, work / f"engine-{name}"
         if name != "none":
-            _stage(
+            run_stage(
                 "quantize",
                 *("--checkpoint-dir", work / "none", "--output-dir", checkpoint, "--format", name),
                 *("--model-dir", model, "--calib-dataset", dataset),
             )
-        _stage(
+        run_stage(
             "build_llm",
             *("--checkpoint-dir", checkpoint / "llm", "--output-dir", engine / "llm"),
             *("--max-batch-size", max_batch_size, "--max-seq-len", max_seq_len),
@@ -214,7 +214,7 @@ def _build(
         yield Built(name, engine, *_linear_bytes(work / "none" / "llm", checkpoint / "llm"))
 
 
-def _stage(name: str, *flags: object) -> None:
+def run_stage(name: str, *flags: object) -> None:
     argv = [sys.executable, "-m", f"mmtrt.native.{name}", *map(str, flags)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -243,7 +243,7 @@ def _session(engine: Path) -> Any:
     return session
 
 
-def _drawn(directory: Path) -> list[tuple[Path, Any]]:
+def drawn_pictures(directory: Path) -> list[tuple[Path, Any]]:
     """Return held-out pictures as files, each with its scene."""
     from PIL import Image
 
@@ -258,7 +258,7 @@ def _drawn(directory: Path) -> list[tuple[Path, Any]]:
     return found
 
 
-def _right(engine: Path, pictures: Sequence[tuple[Path, Any]]) -> tuple[int, int]:
+def count_right(engine: Path, pictures: Sequence[tuple[Path, Any]]) -> tuple[int, int]:
     """Return the answers that are exactly right, and all."""
     from mmtrt.native.multimodal_session import MultimodalSession
     from mmtrt.native.shapes import QUESTIONS, answer

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmtrt.backends import aot_engines, plan_engines
 from mmtrt.backends.native import Native
+from mmtrt.backends.native_quant import FLOAT8
 from mmtrt.report import markdown as md
 from tests.every import recipe_data, recipe_names
 from tests.worlds import ROOT
@@ -19,6 +20,8 @@ PAGE = ROOT / "docs/what_runs_where.md"
 WORDS = {"passed": "yes", "failed": "**fails**"}
 UNKNOWN, NEVER = "not run", "never here"
 
+QUANTS = (*(name for name in Native.formats if name != "none"), FLOAT8)
+"""Number formats of any engine."""
 FORMATS: dict[str, tuple[str, ...]] = {
     "onnxruntime": Native.formats,
     "aot_inductor": aot_engines.FORMATS,
@@ -33,8 +36,9 @@ NOTES = {
 batches of 1 to 3 with prompts and pictures of different sizes, and logits that differ by less than
 1e-4 at every step.""",
     "aot_inductor": """Built and run on a CPU, in float32; the vision encoder stays with ONNX
-Runtime there. On GPUs nothing is tried by these tests: what was measured on one stands in
-[benchmarks](benchmarks.md).""",
+Runtime there. A number format is "yes" if it is exact: tokens and logits are those of transformers
+with the weights that the packed ones stand for, within 1e-4. On GPUs nothing is tried by these
+tests: what was measured on one stands in [benchmarks](benchmarks.md).""",
     "tensorrt_rtx": """Plans are built for compute capability 89 on a machine without a GPU. No plan
 was ever executed: see [TensorRT plans](tensorrt_plans.md). `engine=tensorrt` builds on a GPU alone
 and was not tried at all.""",
@@ -53,9 +57,9 @@ published one, its size is not. The tiny LLaVA is trained, all others are random
   tests run on can.
 * "run": answers, limits that hold as stated, and `result.json`. "eval": the same accuracy as
   transformers, and the same tokens for every question.
-* A number format is "yes" if the first logits point where those of the engine without it do: cosine
-  above 0.95, with four bits above 0.6, since small random matrices lose much to them. Accuracy is
-  measured on a trained model: see [benchmarks](benchmarks.md).
+* A number format is "yes" if the first logits point where those of the engine without it do, or as
+  is said below: cosine above 0.95, with four bits above 0.6, since small random matrices lose much
+  to them. Accuracy is measured on a trained model: see [benchmarks](benchmarks.md).
 """
 
 TAIL = """\
@@ -77,7 +81,7 @@ def native_variants() -> Iterator[tuple[str, str]]:
 
 def columns() -> list[str]:
     """Return what is shown of each model."""
-    return ["build", "run", "exact", *(f for f in Native.formats if f != "none"), "eval", "tp"]
+    return ["build", "run", "exact", *QUANTS, "eval", "tp"]
 
 
 def page(results: dict[str, Any]) -> str:
@@ -110,7 +114,7 @@ def _cell(cells: dict[Any, Any], recipe: str, variant: str, engine: str, column:
         return f"no ({found['detail'].partition(':')[0]})"
     if found is not None:
         return WORDS[found["outcome"]]
-    if column in Native.formats and column not in FORMATS[engine]:
+    if column in QUANTS and column not in FORMATS[engine]:
         return "no"
     if column == "tp" and engine not in WITH_RANKS:
         return "no"

@@ -9,14 +9,15 @@ from __future__ import annotations
 import dataclasses
 
 from mmtrt.backends.base import Command, Skip
+from mmtrt.backends.native_quant import FLOAT8
 from mmtrt.config.recipe import Recipe
 from mmtrt.errors import PlanError
 from mmtrt.host import HostInfo
 from mmtrt.stages import BuildLlm, BuildVision, Eval, Run, Stage
 
 AOT_ENGINE = "aot_inductor"
-FORMATS = ("none",)
-"""Number formats of ``quant`` that become packages: the others are operators of ONNX Runtime."""
+FORMATS: tuple[str, ...] = ("none", "int8_wo", "int4_wo", "int4_awq", FLOAT8)
+"""Number formats of ``quant`` that become packages; ``int8_sq`` is operators of ONNX Runtime."""
 MAX_RANKS = 64
 """*Chosen*: as for TensorRT-LLM; the heads of a model and the GPUs of a host end sooner."""
 
@@ -111,15 +112,23 @@ def aot_target(recipe: Recipe, host: HostInfo) -> AotTarget:
     return AotTarget(sm, host.cpu, host.version("torch") or "absent")
 
 
+def formats_of(recipe: Recipe) -> tuple[str, ...]:
+    """Return the number formats of packages: ranks share weights that are not packed alone."""
+    return FORMATS if recipe.settings.tp == 1 else FORMATS[:1]
+
+
 def auto_engine(recipe: Recipe, host: HostInfo) -> tuple[str, str]:
     """Return what ``engine=auto`` means here, and why.
 
-    Packages only where they are worth minutes of compiling: on a GPU. A plan of TensorRT is made
-    where it is asked for.
+    Packages only where they are worth minutes of compiling, on a GPU, or where nothing else will
+    do. A plan of TensorRT is made where it is asked for.
     """
     tp = recipe.settings.tp
     if tp > 1 and AOT_ENGINE in recipe.file.engines:
         return AOT_ENGINE, f"tp={tp}, and other graphs cannot exchange sums between ranks"
+    quant = recipe.settings.quant.name
+    if quant == FLOAT8 and AOT_ENGINE in recipe.file.engines:
+        return AOT_ENGINE, f"quant={quant}, and no other engine has float8 weights"
     against = _why_not(recipe, host)
     if against is not None:
         return "onnxruntime", against

@@ -5,8 +5,13 @@ from __future__ import annotations
 import sys
 
 from mmtrt.backends import neutral
-from mmtrt.backends.aot_engines import AOT_ENGINE, AotTarget, aot_target, auto_engine
-from mmtrt.backends.aot_engines import FORMATS as AOT_FORMATS
+from mmtrt.backends.aot_engines import (
+    AOT_ENGINE,
+    AotTarget,
+    aot_target,
+    auto_engine,
+    formats_of,
+)
 from mmtrt.backends.aot_engines import MAX_RANKS as AOT_MAX_RANKS
 from mmtrt.backends.base import (
     Command,
@@ -54,6 +59,9 @@ class Native:
         """What engines are compiled for; ``None`` for ONNX graphs."""
         self.engine_choice: EngineChoice | None = None
         self._needs = Needs(recipe, native=True)
+        if AOT_ENGINE in recipe.file.engines:
+            # Of one engine format or another, until one is chosen.
+            self.formats = tuple(dict.fromkeys((*FORMATS, *formats_of(recipe))))
 
     def engine(self, asked: str) -> str:
         """Return the engine format; :attr:`engine_choice` then says why.
@@ -72,12 +80,14 @@ class Native:
         name, because = asked, f"engine={asked}"
         if asked == "auto":
             name, because = auto_engine(self._recipe, self._host)
+        self.formats = FORMATS
         if name in PLAN_ENGINES:
             plans = plan_target(name, self._recipe, self._host)
             self._target, self.formats = plans, PLAN_FORMATS
             self.install_hint = plans.engine.install_hint
         elif name == AOT_ENGINE:
-            self._target, self.formats = aot_target(self._recipe, self._host), AOT_FORMATS
+            self._target = aot_target(self._recipe, self._host)
+            self.formats = formats_of(self._recipe)
             self.max_ranks = AOT_MAX_RANKS
         self.engine_choice = EngineChoice(name, because)
         return name

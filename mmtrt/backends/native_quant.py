@@ -11,11 +11,14 @@ from mmtrt.stages import Quantize
 
 CALIBRATED = ("int4_awq", "int8_sq")
 """Formats that look at what layers take in before they round."""
+FLOAT8 = "fp8"
+"""Float8 weights; what they are multiplied by keeps its type."""
 FORMATS = ("none", "int8_wo", "int4_wo", *CALIBRATED)
-"""Number formats that :mod:`mmtrt.native.quantize` writes; its float8 would run on no CPU."""
+"""Number formats that ONNX Runtime has operators for; :mod:`mmtrt.native.quantize` writes
+:data:`FLOAT8` too."""
 
 BLOCK_SIZES = {"int8_wo": 128, "int4_wo": 64, "int4_awq": 128}
-"""Weights per scale by the format; int8_sq has one for each output.
+"""Weights per scale by the format; int8_sq and fp8 have one for each output.
 
 *Chosen*: the smallest that make float16 weights 1.9 times smaller with int8 and 3.5 times with
 int4; int4_awq, which has scales of its inputs too, has TensorRT-LLM's.
@@ -51,6 +54,8 @@ def quantization(stage: Quantize, recipe: Recipe) -> Command | Skip:
     if stage.format in BLOCK_SIZES:
         words += ["--block-size", str(stage.block_size or BLOCK_SIZES[stage.format])]
     tools: tuple[str, ...] = ("onnxruntime", "numpy", "safetensors")
+    if stage.format == FLOAT8:
+        tools = ("torch", "numpy", "safetensors")
     if stage.format in CALIBRATED:
         words += ["--model-dir", In("model")]
         words += ["--calib-dataset", Local("calib", str(calibration_dir(recipe, stage)))]

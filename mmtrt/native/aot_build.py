@@ -18,12 +18,13 @@ import torch
 
 from mmtrt.native import aot_ops
 from mmtrt.native.aot_config import CONFIG_FILE, AotConfig, capability_of, weights_of
+from mmtrt.native.aot_formats import check_format
 from mmtrt.native.aot_llm import MergedDecoder, PromptGraph, TokenGraph
 from mmtrt.native.aot_parallel import RankOps, compiling_for
 from mmtrt.native.component import Component, SpecialTokens, read_component
-from mmtrt.native.errors import NativeError
 from mmtrt.native.json_file import write_json
 from mmtrt.native.limits import LlmLimits, check_limits
+from mmtrt.native.packed_linear import replace_linears
 from mmtrt.native.progress import mebibytes, say
 from mmtrt.native.safetensors_file import PlannedTensor, write_tensors
 from mmtrt.native.tensor_split import narrow, split_of
@@ -42,6 +43,7 @@ _STORED = {
     torch.float32: "F32",
     torch.float16: "F16",
     torch.bfloat16: "BF16",
+    torch.float8_e4m3fn: "F8_E4M3",
     torch.int64: "I64",
     torch.int32: "I32",
     torch.bool: "BOOL",
@@ -81,17 +83,14 @@ def build_aot_llm(
         output_dir: made if needed; files of the same names are replaced.
         limits: largest request; the batch of the packages may be any up to ``max_batch_size``.
         device: ``cpu`` or ``cuda``; packages run on machines with the same capability only.
-        dtype: type of weights, activations and cache, a key of ``DTYPES``.
+        dtype: type of activations, cache, and weights that are not packed, a key of ``DTYPES``.
 
     Raises:
         NativeError: ART2xx or MDL2xx, if the checkpoint cannot be used; ENG201, if the limits
-            contradict each other.
+            contradict each other; QNT205, if packages cannot hold its number format.
     """
     component = read_component(checkpoint_dir, "llm")
-    if component.quantization:
-        raise NativeError(
-            f"aot_inductor cannot run {component.quantization.format} weights", code="ENG204"
-        )
+    check_format(component, device)
     check_limits(limits)
     ranks = component.tp_size
     for rank in range(ranks):
@@ -126,6 +125,8 @@ def load_decoder(
 
     model = family_of(component.family).language_model(component)
     ranks = component.tp_size
+    if component.quantization:
+        replace_linears(model, component.quantization, inner=NESTED)
     if ranks > 1:
         narrow(model, split_of(model.config, ranks))
     load_weights(
@@ -149,6 +150,7 @@ def compile_decoder(
     special_tokens: SpecialTokens,
     options: Mapping[str, Any] | None = None,
     uses_triton: bool = True,
+    tunes: bool = True,
     only: Collection[str] | None = None,
 ) -> None:
     """Write the packages and the configuration of a decoder; its device is theirs.
@@ -160,6 +162,7 @@ def compile_decoder(
         special_tokens: what ends an answer.
         options: further settings of inductor.
         uses_triton: take the kernels of ``aot_triton`` where the device and the model allow it.
+        tunes: time their block sizes; else they have those of other GPUs.
         only: packages to compile; others are compiled by other processes, at the same time.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -171,7 +174,7 @@ def compile_decoder(
             if only is not None and graph.name not in only:
                 continue
             started = perf_counter()
-            if graph.is_tuned:
+            if graph.is_tuned and tunes:
                 from mmtrt.native.aot_tuning import tune
 
                 tune(decoder)

@@ -102,7 +102,7 @@ def build_llm_packages(
     """Write the engine directory of a language model.
 
     Raises:
-        NativeError: MDL2xx or ENG204, if packages cannot hold this language model.
+        NativeError: MDL2xx or QNT205, if packages cannot hold this language model.
     """
     from mmtrt.native.aot_build import build_aot_llm
 

@@ -21,9 +21,36 @@ _LOG2_E: Any = tl.constexpr(1.4426950408889634)
 
 
 @triton.jit
+def store_rows(
+    y,
+    y_up,
+    bias,
+    residual,
+    out,
+    rows,
+    N: tl.constexpr,
+    GATED: tl.constexpr,
+    BIAS: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+):
+    """Write those of some rows that are below N: bias, gate and residual are the last steps."""
+    is_row = rows < N
+    if BIAS:
+        y += tl.load(bias + rows, mask=is_row, other=0.0).to(tl.float32)
+    if GATED:
+        if BIAS:
+            y_up += tl.load(bias + N + rows, mask=is_row, other=0.0).to(tl.float32)
+        y = y / (1.0 + tl.exp(-y)) * y_up
+    if RESIDUAL:
+        y += tl.load(residual + rows, mask=is_row, other=0.0).to(tl.float32)
+    tl.store(out + rows, y.to(out.dtype.element_ty), mask=is_row)
+
+
+@triton.jit
 def matvec(
     x,
     weight,
+    scales,
     norm,
     bias,
     residual,
@@ -31,6 +58,7 @@ def matvec(
     eps: tl.constexpr,
     N: tl.constexpr,
     K: tl.constexpr,
+    SCALED: tl.constexpr,
     NORM: tl.constexpr,
     GATED: tl.constexpr,
     BIAS: tl.constexpr,
@@ -43,6 +71,7 @@ def matvec(
 
     With GATED weight is ``[2 N, K]`` and the output ``silu(first half) * second half``. With NORM
     x is normalised first: the sum of squares is known after the same sweep, and scales the result.
+    With SCALED each row of the weight has a factor, which does the same.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     is_row = rows < N
@@ -75,22 +104,16 @@ def matvec(
                 inside = is_row[:, None] & (columns < K)[None, :]
                 tile_up = tl.load(up, mask=inside, other=0.0, eviction_policy="evict_first")
             total_up += tile_up.to(tl.float32) * entries[None, :]
-    y = tl.sum(total, 1)
+    y, y_up = tl.sum(total, 1), tl.sum(total_up, 1)
+    if SCALED:
+        y *= tl.load(scales + rows, mask=is_row, other=0.0)
+        if GATED:
+            y_up *= tl.load(scales + N + rows, mask=is_row, other=0.0)
     if NORM:
-        scale = 1.0 / tl.sqrt(tl.sum(squares, 0) / K + eps)
-        y *= scale
-    if BIAS:
-        y += tl.load(bias + rows, mask=is_row, other=0.0).to(tl.float32)
-    if GATED:
-        y_up = tl.sum(total_up, 1)
-        if NORM:
-            y_up *= scale
-        if BIAS:
-            y_up += tl.load(bias + N + rows, mask=is_row, other=0.0).to(tl.float32)
-        y = y / (1.0 + tl.exp(-y)) * y_up
-    if RESIDUAL:
-        y += tl.load(residual + rows, mask=is_row, other=0.0).to(tl.float32)
-    tl.store(out + rows, y.to(out.dtype.element_ty), mask=is_row)
+        shrink = 1.0 / tl.sqrt(tl.sum(squares, 0) / K + eps)
+        y *= shrink
+        y_up *= shrink
+    store_rows(y, y_up, bias, residual, out, rows, N, GATED, BIAS, RESIDUAL)
 
 
 @triton.jit

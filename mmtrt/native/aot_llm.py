@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from mmtrt.native import aot_ops
+from mmtrt.native.aot_matrix import MergedLinear
 from mmtrt.native.errors import NativeError
 
 
@@ -46,8 +47,8 @@ class MergedLayer(nn.Module):
         super().__init__()
         attention, mlp = layer.self_attn, layer.mlp
 
-        def merged(*linears: nn.Linear) -> nn.Linear:
-            return _merged(linears, dtype=dtype, device=device)
+        def merged(*linears: nn.Module) -> MergedLinear:
+            return MergedLinear(linears, dtype=dtype, device=device)
 
         self.norm = _parameter(layer.input_layernorm.weight, dtype, device)
         self.qkv = merged(attention.q_proj, attention.k_proj, attention.v_proj)
@@ -76,13 +77,14 @@ class MergedDecoder(nn.Module):
             model: with weights; with several ranks those of one, while its configuration is that
                 of the whole.
             max_seq_len: length of the KV cache.
-            dtype: type of weights, activations and cache.
+            dtype: type of activations, cache, and weights that are not packed.
             device: where they will be.
             rank: whose weights these are.
             ranks: how many there are; see ``tensor_split``.
 
         Raises:
-            NativeError: MDL208, if its layers are not of this kind.
+            NativeError: MDL208, if its layers are not of this kind; QNT204, if packed ones do not
+                fit together.
         """
         super().__init__()
         config = model.config
@@ -103,7 +105,7 @@ class MergedDecoder(nn.Module):
         head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
         first: Any = self.layers[0]
         # Keys and values are what is left of q|k|v: those of this rank, which only weights tell.
-        rows = first.qkv.weight.shape[0] - first.out.weight.shape[1]
+        rows = first.qkv.matrix.rows - first.out.matrix.columns
         self.cache = CachePlan(
             layers=config.num_hidden_layers,
             heads=rows // 2 // head_size,
@@ -125,7 +127,7 @@ class MergedDecoder(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of weights, activations and cache."""
+        """Type of activations, cache, and weights that are not packed."""
         return self.embed.dtype
 
 
@@ -164,9 +166,9 @@ class PromptGraph(nn.Module):
         visual = table[(ids - vocab_size).clamp(min=0)]
         x = torch.where((ids >= vocab_size)[..., None], visual, text)
         for layer, key, value in zip(decoder.layers, keys, values):
-            qkv = ops.norm_linear(x, layer.norm, decoder.eps, layer.qkv.weight, layer.qkv.bias)
+            qkv = ops.norm_linear(x, layer.norm, decoder.eps, layer.qkv.matrix)
             seen = ops.attend_prompt(qkv, decoder.cos, decoder.sin, key, value)
-            x = ops.linear_add(seen, layer.out.weight, layer.out.bias, x)
+            x = ops.linear_add(seen, layer.out.matrix, x)
             x = _mlp(ops, layer, decoder.eps, x)
         rows = torch.arange(ids.shape[0], device=ids.device)
         last = x[rows, lengths - 1]
@@ -206,17 +208,17 @@ class TokenGraph(nn.Module):
         decoder, ops = self.decoder, self._ops
         x = ops.embed(ids, decoder.embed, decoder.first_id)
         for layer, key, value in zip(decoder.layers, keys, values):
-            qkv = ops.norm_linear(x, layer.norm, decoder.eps, layer.qkv.weight, layer.qkv.bias)
+            qkv = ops.norm_linear(x, layer.norm, decoder.eps, layer.qkv.matrix)
             seen = ops.attend_one(qkv, decoder.cos, decoder.sin, lengths, places, key, value)
-            x = ops.linear_add(seen, layer.out.weight, layer.out.bias, x)
+            x = ops.linear_add(seen, layer.out.matrix, x)
             x = _mlp(ops, layer, decoder.eps, x)
         logits = _logits(ops, decoder, x)
         return logits, logits.argmax(-1)
 
 
 def _mlp(ops: Any, layer: Any, eps: float, x: torch.Tensor) -> torch.Tensor:
-    inner = ops.norm_gated(x, layer.mlp_norm, eps, layer.gate_up.weight, layer.gate_up.bias)
-    return ops.linear_add(inner, layer.down.weight, layer.down.bias, x)
+    inner = ops.norm_gated(x, layer.mlp_norm, eps, layer.gate_up.matrix)
+    return ops.linear_add(inner, layer.down.matrix, x)
 
 
 def _logits(ops: Any, decoder: MergedDecoder, x: torch.Tensor) -> torch.Tensor:
@@ -229,18 +231,6 @@ def _logits(ops: Any, decoder: MergedDecoder, x: torch.Tensor) -> torch.Tensor:
 
 def _parameter(tensor: torch.Tensor, dtype: torch.dtype, device: Any) -> nn.Parameter:
     return nn.Parameter(tensor.detach().to(device, dtype), requires_grad=False)
-
-
-def _merged(linears: tuple[nn.Linear, ...], *, dtype: torch.dtype, device: Any) -> nn.Linear:
-    """Return one linear module whose rows are those of all given, in order."""
-    whole = nn.Linear(1, 1, bias=linears[0].bias is not None, device="meta")
-    whole.in_features = linears[0].in_features
-    whole.out_features = sum(linear.out_features for linear in linears)
-    for name in ("weight", "bias") if linears[0].bias is not None else ("weight",):
-        parts = [getattr(linear, name).detach().to(device, dtype) for linear in linears]
-        rows = torch.cat(parts) if len(parts) > 1 else parts[0]
-        setattr(whole, name, nn.Parameter(rows.contiguous(), requires_grad=False))
-    return whole
 
 
 def _rotations(rotary: Any, max_seq_len: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+from mmtrt.native.aot_matrix import Matrix
+
 
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
     """Normalise the last side by its root mean square, in float32 like transformers."""
@@ -31,34 +33,30 @@ def logits(
     first_id: torch.Tensor | None,
 ) -> torch.Tensor:
     """Return the logits of every token, float32 ``[B, V]``."""
-    return norm_linear(x, norm, eps, head, None).float()
+    return norm_linear(x, norm, eps, Matrix.plain(head)).float()
 
 
-def norm_linear(
-    x: torch.Tensor, norm: torch.Tensor, eps: float, weight: torch.Tensor, bias: torch.Tensor | None
-) -> torch.Tensor:
-    """Return ``rms_norm(x) @ weight.T + bias``."""
-    return functional.linear(rms_norm(x, norm, eps), weight, bias)
+def norm_linear(x: torch.Tensor, norm: torch.Tensor, eps: float, matrix: Matrix) -> torch.Tensor:
+    """Return ``rms_norm(x)`` times the matrix."""
+    return linear(rms_norm(x, norm, eps), matrix)
 
 
-def norm_gated(
-    x: torch.Tensor, norm: torch.Tensor, eps: float, weight: torch.Tensor, bias: torch.Tensor | None
-) -> torch.Tensor:
-    """Return ``silu(gate) * up`` of the normalised x; ``weight`` holds gate's rows, then up's."""
-    gate, up = norm_linear(x, norm, eps, weight, bias).chunk(2, -1)
+def norm_gated(x: torch.Tensor, norm: torch.Tensor, eps: float, matrix: Matrix) -> torch.Tensor:
+    """Return ``silu(gate) * up`` of the normalised x; the matrix holds gate's rows, then up's."""
+    gate, up = norm_linear(x, norm, eps, matrix).chunk(2, -1)
     return functional.silu(gate) * up
 
 
-def linear_add(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, residual: torch.Tensor
-) -> torch.Tensor:
-    """Return ``residual + x @ weight.T + bias``."""
-    return residual + functional.linear(x, weight, bias)
+def linear_add(x: torch.Tensor, matrix: Matrix, residual: torch.Tensor) -> torch.Tensor:
+    """Return ``residual`` plus x times the matrix."""
+    return residual + linear(x, matrix)
 
 
-def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Return ``x @ weight.T``."""
-    return functional.linear(x, weight)
+def linear(x: torch.Tensor, matrix: Matrix) -> torch.Tensor:
+    """Return x times the matrix; a packed one is unpacked at every call."""
+    if matrix.input_scale is not None:
+        x = (x * matrix.input_scale).to(x.dtype)
+    return functional.linear(x, matrix.dense(x.dtype), matrix.bias)
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

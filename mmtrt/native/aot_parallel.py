@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import distributed
+
+from mmtrt.native.aot_matrix import Matrix
 
 GROUP = "0"
 """PyTorch's name for the group of all processes, whichever they are."""
@@ -46,13 +49,12 @@ class RankOps:
     def linear_add(
         self,
         x: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
+        matrix: Matrix,
         residual: torch.Tensor,
     ) -> torch.Tensor:
-        """Return ``residual + x @ weight.T + bias`` of all ranks' columns."""
-        whole = residual + summed(self._ops.linear(x, weight))
-        return whole if bias is None else whole + bias
+        """Return ``residual`` plus x times all ranks' columns of the matrix, its bias once."""
+        whole = residual + summed(self._ops.linear(x, replace(matrix, bias=None)))
+        return whole if matrix.bias is None else whole + matrix.bias
 
     def logits(
         self,
@@ -70,7 +72,7 @@ class RankOps:
         do so, a call of a package keeps the lock, and nobody goes on (*measured* with torch 2.13:
         about every other run). For the same reason what is returned is a view of what was summed.
         """
-        own = self._ops.norm_linear(x, norm, eps, head, None)
+        own = self._ops.norm_linear(x, norm, eps, Matrix.plain(head))
         places = torch.arange(vocab_size, device=own.device) - first_id[0]
         mine = (places >= 0) & (places < own.shape[1])
         spread = own[:, places.clamp(0, own.shape[1] - 1)]

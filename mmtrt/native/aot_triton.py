@@ -15,13 +15,16 @@ import torch
 import triton  # type: ignore[import-not-found,unused-ignore]
 from torch.library import triton_op, wrap_triton
 
-from mmtrt.native import aot_kernels, aot_ops
+from mmtrt.native import aot_kernels, aot_ops, aot_packed_kernels
+from mmtrt.native.aot_matrix import Matrix
 
 # Measured on an H100 for 8 to 32 key/value heads and 700 to 2000 places, see docs/benchmarks.md.
 _PARTS = 16
 _PLACES = 64
 _MIN_PADDED = 16
 _WIDE = 2048
+_WARP_BYTES = 32 * 16
+"""What the threads of a warp read at once."""
 
 
 embed = aot_ops.embed
@@ -37,41 +40,33 @@ def logits(
     first_id: torch.Tensor | None,
 ) -> torch.Tensor:
     """See ``aot_ops.logits``."""
-    return norm_linear(x, norm, eps, head, None).float()
+    return norm_linear(x, norm, eps, Matrix.plain(head)).float()
 
 
-def norm_linear(
-    x: torch.Tensor, norm: torch.Tensor, eps: float, weight: torch.Tensor, bias: torch.Tensor | None
-) -> torch.Tensor:
+def norm_linear(x: torch.Tensor, norm: torch.Tensor, eps: float, matrix: Matrix) -> torch.Tensor:
     """See ``aot_ops.norm_linear``."""
     if x.shape[0] != 1:
-        return aot_ops.norm_linear(x, norm, eps, weight, bias)
-    return _matvec(x, weight, norm, bias, None, eps, gated=False)
+        return aot_ops.norm_linear(x, norm, eps, matrix)
+    return _product(x, matrix, norm=norm, eps=eps)
 
 
-def norm_gated(
-    x: torch.Tensor, norm: torch.Tensor, eps: float, weight: torch.Tensor, bias: torch.Tensor | None
-) -> torch.Tensor:
+def norm_gated(x: torch.Tensor, norm: torch.Tensor, eps: float, matrix: Matrix) -> torch.Tensor:
     """See ``aot_ops.norm_gated``."""
     if x.shape[0] != 1:
-        return aot_ops.norm_gated(x, norm, eps, weight, bias)
-    return _matvec(x, weight, norm, bias, None, eps, gated=True)
+        return aot_ops.norm_gated(x, norm, eps, matrix)
+    return _product(x, matrix, norm=norm, eps=eps, gated=True)
 
 
-def linear_add(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, residual: torch.Tensor
-) -> torch.Tensor:
+def linear_add(x: torch.Tensor, matrix: Matrix, residual: torch.Tensor) -> torch.Tensor:
     """See ``aot_ops.linear_add``."""
     if x.shape[0] != 1:
-        return aot_ops.linear_add(x, weight, bias, residual)
-    return _matvec(x, weight, None, bias, residual, 0.0, gated=False)
+        return aot_ops.linear_add(x, matrix, residual)
+    return _product(x, matrix, residual=residual)
 
 
-def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def linear(x: torch.Tensor, matrix: Matrix) -> torch.Tensor:
     """See ``aot_ops.linear``."""
-    if x.shape[0] != 1:
-        return aot_ops.linear(x, weight)
-    return _matvec(x, weight, None, None, None, 0.0, gated=False)
+    return aot_ops.linear(x, matrix) if x.shape[0] != 1 else _product(x, matrix)
 
 
 def attend_one(
@@ -94,7 +89,7 @@ def supports(head_size: int) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Blocks:
-    """What one program of the matrix kernel does: rows of the matrix, columns of them at a time."""
+    """What one program of a matrix kernel does: rows of the matrix, columns of them at a time."""
 
     rows: int
     columns: int
@@ -102,23 +97,54 @@ class Blocks:
 
 
 CHOSEN: dict[tuple[int, ...], Blocks] = {}
-"""Shape of a matrix -> blocks, where ``aot_tuning`` has timed them."""
+"""``Matrix.kind`` -> blocks, where ``aot_tuning`` has timed them."""
 
 
-def blocks_of(rows: int, columns: int) -> Blocks:
-    """Return the block sizes for a matrix ``[rows, columns]``.
+def blocks_of(kind: tuple[int, ...]) -> Blocks:
+    """Return the block sizes for a matrix.
 
     Those that were not timed have what did well on an H100; see docs/benchmarks.md.
     """
+    rows, columns, size, bits, _ = kind
+    if bits:
+        return CHOSEN.get(kind, packed_blocks(bits, rows=4, warps=2))
     narrow = columns <= _WIDE and rows >= 2 * _WIDE
-    default = Blocks(rows=2 if narrow else 1, columns=_WIDE, warps=8)
-    return CHOSEN.get((rows, columns), default)
+    few = 2 if narrow or size == 1 else 1
+    return CHOSEN.get(kind, Blocks(rows=few, columns=_WIDE, warps=4 if size == 1 else 8))
+
+
+def packed_blocks(bits: int, *, rows: int, warps: int) -> Blocks:
+    """Return blocks in which a thread reads 16 bytes of a packed row at a time.
+
+    Then what it multiplies them by is where it read it, and nothing moves between threads.
+    """
+    return Blocks(rows=rows, columns=warps * _WARP_BYTES * 8 // bits, warps=warps)
+
+
+def _product(
+    x: torch.Tensor,
+    matrix: Matrix,
+    *,
+    norm: torch.Tensor | None = None,
+    residual: torch.Tensor | None = None,
+    eps: float = 0.0,
+    gated: bool = False,
+) -> torch.Tensor:
+    values, scale, bias = matrix.values, matrix.scale, matrix.bias
+    if not matrix.bits:
+        return _matvec(x, values, scale, norm, bias, residual, eps, gated)
+    assert scale is not None
+    return _matvec_packed(
+        *(x, values, scale, matrix.input_scale, norm, bias, residual, eps, gated),
+        *(matrix.columns, matrix.bits, matrix.block_size),
+    )
 
 
 @triton_op("mmtrt::matvec", mutates_args={})
 def _matvec(
     x: torch.Tensor,
     weight: torch.Tensor,
+    scale: torch.Tensor | None,
     norm: torch.Tensor | None,
     bias: torch.Tensor | None,
     residual: torch.Tensor | None,
@@ -127,11 +153,12 @@ def _matvec(
 ) -> torch.Tensor:
     width = weight.shape[0] // 2 if gated else weight.shape[0]
     out = torch.empty((1, width), dtype=x.dtype, device=x.device)
-    blocks = blocks_of(*weight.shape)
+    blocks = blocks_of(Matrix.plain(weight).kind)
     wrap_triton(aot_kernels.matvec)[(ceil(width / blocks.rows),)](
         x,
         weight,
         # A kernel takes no None; what is not there is not read.
+        x if scale is None else scale,
         x if norm is None else norm,
         x if bias is None else bias,
         x if residual is None else residual,
@@ -139,6 +166,7 @@ def _matvec(
         eps=eps,
         N=width,
         K=weight.shape[1],
+        SCALED=scale is not None,
         NORM=norm is not None,
         GATED=gated,
         BIAS=bias is not None,
@@ -146,6 +174,50 @@ def _matvec(
         ROWS=blocks.rows,
         BLOCK=blocks.columns,
         STAGES=1,
+        num_warps=blocks.warps,
+    )
+    return out
+
+
+@triton_op("mmtrt::matvec_packed", mutates_args={})
+def _matvec_packed(
+    x: torch.Tensor,
+    words: torch.Tensor,
+    scale: torch.Tensor,
+    input_scale: torch.Tensor | None,
+    norm: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    residual: torch.Tensor | None,
+    eps: float,
+    gated: bool,
+    columns: int,
+    bits: int,
+    block_size: int,
+) -> torch.Tensor:
+    width = words.shape[0] // 2 if gated else words.shape[0]
+    out = torch.empty((1, width), dtype=x.dtype, device=x.device)
+    blocks = blocks_of((words.shape[0], columns, words.itemsize, bits, block_size))
+    wrap_triton(aot_packed_kernels.matvec_packed)[(ceil(width / blocks.rows),)](
+        x,
+        words,
+        scale,
+        x if input_scale is None else input_scale,
+        x if norm is None else norm,
+        x if bias is None else bias,
+        x if residual is None else residual,
+        out,
+        eps=eps,
+        N=width,
+        K=columns,
+        BITS=bits,
+        GROUP=block_size,
+        INPUTS=input_scale is not None,
+        NORM=norm is not None,
+        GATED=gated,
+        BIAS=bias is not None,
+        RESIDUAL=residual is not None,
+        ROWS=blocks.rows,
+        GROUPS=blocks.columns // block_size,
         num_warps=blocks.warps,
     )
     return out

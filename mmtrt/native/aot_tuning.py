@@ -12,6 +12,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,6 +20,7 @@ import torch
 
 from mmtrt.native import aot_triton
 from mmtrt.native.aot_llm import MergedDecoder
+from mmtrt.native.aot_matrix import Matrix
 from mmtrt.native.aot_triton import Blocks
 from mmtrt.native.progress import say
 
@@ -32,6 +34,18 @@ CANDIDATES = (
     Blocks(rows=1, columns=1024, warps=2),
     Blocks(rows=2, columns=512, warps=2),
 )
+_FLOAT8 = (
+    Blocks(rows=1, columns=2048, warps=4),
+    Blocks(rows=2, columns=2048, warps=4),
+    Blocks(rows=4, columns=2048, warps=4),
+    Blocks(rows=2, columns=1024, warps=2),
+    Blocks(rows=4, columns=1024, warps=2),
+    Blocks(rows=8, columns=1024, warps=2),
+    Blocks(rows=1, columns=4096, warps=8),
+    Blocks(rows=2, columns=4096, warps=8),
+)
+_PACKED = ((2, 2), (2, 4), (4, 1), (4, 2), (4, 4), (8, 2))
+"""Rows and warps; columns follow from them."""
 _BYTES = 512 << 20
 """Weights that are read in turn: several times what an L2 cache holds."""
 _ROUNDS, _REPLAYS = 7, 5
@@ -44,54 +58,73 @@ def tune(decoder: MergedDecoder) -> None:
     Takes next to no memory: weights are read where they lie. Compiling and timing take a minute.
     """
     layers: Sequence[Any] = list(decoder.layers)
-    matrices = {
-        "qkv": (_normed, [each.qkv.weight for each in layers]),
-        "out": (_added, [each.out.weight for each in layers]),
-        "gate_up": (_gated, [each.gate_up.weight for each in layers]),
-        "down": (_added, [each.down.weight for each in layers]),
-        "head": (_normed, [decoder.head]),
+    steps = {
+        "qkv": (_normed, [each.qkv.matrix for each in layers]),
+        "out": (_added, [each.out.matrix for each in layers]),
+        "gate_up": (_gated, [each.gate_up.matrix for each in layers]),
+        "down": (_added, [each.down.matrix for each in layers]),
+        "head": (_normed, [Matrix.plain(decoder.head)]),
     }
-    for step, weights in matrices.values():
-        for blocks in CANDIDATES:
-            _product(step, weights[:1], blocks)()
+    dtype = decoder.dtype
+    for step, matrices in steps.values():
+        for blocks in candidates(matrices[0]):
+            _product(step, matrices[:1], blocks, dtype)()
     with _alone():
-        for name, (step, weights) in matrices.items():
-            shape = tuple(weights[0].shape)
-            some = weights[: max(1, _BYTES // weights[0].nbytes)]
+        for name, (step, matrices) in steps.items():
+            first = matrices[0]
+            some = matrices[: max(1, _BYTES // first.values.nbytes)]
             times = {
-                blocks: _microseconds(_product(step, some, blocks)) / len(some)
-                for blocks in CANDIDATES
+                blocks: _microseconds(_product(step, some, blocks, dtype)) / len(some)
+                for blocks in candidates(first)
             }
             best = min(times, key=lambda blocks: times[blocks])
-            aot_triton.CHOSEN[shape] = best
+            aot_triton.CHOSEN[first.kind] = best
             say(
-                f"{name} {shape[0]} x {shape[1]}: blocks {best.rows} x {best.columns}, "
+                f"{name} {first.rows} x {first.columns}: blocks {best.rows} x {best.columns}, "
                 f"{best.warps} warps, {times[best]:.1f} us, others up to {max(times.values()):.1f}"
             )
 
 
-_Step: TypeAlias = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""A weight ``[N, K]``, ones ``[1, K]`` and ones ``[1, N]`` to the output."""
+def candidates(matrix: Matrix) -> tuple[Blocks, ...]:
+    """Return the blocks that are timed for a matrix."""
+    if matrix.bits:
+        return tuple(
+            aot_triton.packed_blocks(matrix.bits, rows=rows, warps=warps) for rows, warps in _PACKED
+        )
+    return _FLOAT8 if matrix.scale is not None else CANDIDATES
 
 
-def _normed(weight: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return aot_triton.norm_linear(x, x[0], _EPS, weight, None)
+_Step: TypeAlias = Callable[[Matrix, torch.Tensor, torch.Tensor], torch.Tensor]
+"""A matrix, ones ``[1, K]`` and ones ``[1, N]`` to the output."""
 
 
-def _gated(weight: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return aot_triton.norm_gated(x, x[0], _EPS, weight, None)
+def _unbiased(matrix: Matrix) -> Matrix:
+    return replace(matrix, bias=None)
 
 
-def _added(weight: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return aot_triton.linear_add(x, weight, None, y)
+def _normed(matrix: Matrix, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return aot_triton.norm_linear(x, x[0], _EPS, _unbiased(matrix))
 
 
-def _product(step: _Step, weights: Sequence[torch.Tensor], blocks: Blocks) -> Callable[[], object]:
+def _gated(matrix: Matrix, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return aot_triton.norm_gated(x, x[0], _EPS, _unbiased(matrix))
+
+
+def _added(matrix: Matrix, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return aot_triton.linear_add(x, _unbiased(matrix), y)
+
+
+def _product(
+    step: _Step, matrices: Sequence[Matrix], blocks: Blocks, dtype: torch.dtype
+) -> Callable[[], object]:
     """Return what multiplies by each of some matrices with these blocks, from now on chosen."""
-    shape = weights[0].shape
-    x, y = (weights[0].new_ones((1, side)) for side in (shape[1], shape[0]))
-    aot_triton.CHOSEN[tuple(shape)] = blocks
-    return lambda: [step(weight, x, y) for weight in weights]
+    first = matrices[0]
+    x, y = (
+        torch.ones((1, side), dtype=dtype, device=first.values.device)
+        for side in (first.columns, first.rows)
+    )
+    aot_triton.CHOSEN[first.kind] = blocks
+    return lambda: [step(matrix, x, y) for matrix in matrices]
 
 
 def _microseconds(work: Callable[[], object]) -> float:

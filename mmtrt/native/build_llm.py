@@ -24,6 +24,7 @@ from mmtrt.native.engine_config import write_engine_config
 from mmtrt.native.errors import NativeError, report
 from mmtrt.native.families import family_of
 from mmtrt.native.flags import add_directory, add_engine, positive, stage_parser
+from mmtrt.native.float8 import FLOAT8
 from mmtrt.native.limits import START_TOKENS, LlmLimits, check_limits
 from mmtrt.native.onnx_export import MODEL_FILE, export_onnx
 from mmtrt.native.progress import mebibytes, say
@@ -62,6 +63,13 @@ def build_llm(
             code="PAR205",
             why="its graphs have no operator that lets ranks exchange anything",
             fix="use --engine aot_inductor, or convert with --tp-size 1",
+        )
+    if aot is None and component.quantization and component.quantization.format == FLOAT8:
+        raise NativeError(
+            f"{engine} cannot run {FLOAT8} weights",
+            code="QNT205",
+            why="ONNX Runtime has no operator that multiplies by float8",
+            fix="use --engine aot_inductor, or quantize to int8_wo",
         )
     family = family_of(component.family)
     text = family.text_config(component)

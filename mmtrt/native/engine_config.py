@@ -92,7 +92,7 @@ def write_engine_config(
             "dtype": dtype or component.dtype,
             "compute_dtype": dtype or "float32",
             "tied_to": ties.to_json(),
-            "quantization": _quantization(component.quantization),
+            "quantization": _quantization(component.quantization, engine),
             "hidden_size": component.hidden_size,
             "vocab_size": component.vocab_size,
             "num_visual_features": component.num_visual_features,
@@ -112,15 +112,17 @@ def write_engine_config(
     )
 
 
-def _quantization(packed: Quantization | None) -> dict[str, Any] | None:
+def _quantization(packed: Quantization | None, engine: str) -> dict[str, Any] | None:
     if packed is None:
         return None
     return {
         "format": packed.format,
         "bits": packed.bits,
         "block_size": packed.block_size,
-        # MatMulInteger has no choice of arithmetic.
-        "accuracy_level": ACCURACY_LEVEL[packed.bits] if packed.block_size else None,
+        # Only MatMulNBits has a choice of arithmetic.
+        "accuracy_level": ACCURACY_LEVEL[packed.bits]
+        if packed.block_size and engine != AOT_ENGINE
+        else None,
     }
 
 

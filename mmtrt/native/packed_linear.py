@@ -1,4 +1,7 @@
-"""Linear layers over packed weights, as operators of ONNX Runtime; only for export."""
+"""Linear layers over packed weights: their tensors, and the operators of ONNX Runtime for export.
+
+Packages of AOTInductor take the tensors alone; ``aot_matrix`` says what they compute.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from torch import nn
 
 from mmtrt.native.block_quantization import ACCURACY_LEVEL
 from mmtrt.native.component import Quantization
+from mmtrt.native.float8 import FLOAT8
 from mmtrt.native.smoothquant import LARGEST_INTEGER
 
 _ZERO_POINT = 128
@@ -29,10 +33,10 @@ class PackedLinear(nn.Module):
     ) -> None:
         """Take the layer that it stands for, and room for its tensors."""
         super().__init__()
-        self._in, self._out = linear.in_features, linear.out_features
+        self.in_features, self.out_features = linear.in_features, linear.out_features
         self.register_buffer("weight_packed", packed)
         self.register_buffer("weight_scale", scale)
-        room = torch.empty(self._in) if is_scaled else None
+        room = torch.empty(self.in_features) if is_scaled else None
         self.register_buffer("pre_quant_scale", room)
         self.bias = linear.bias
 
@@ -57,9 +61,9 @@ class BlockLinear(PackedLinear):
 
     def __init__(self, linear: nn.Linear, quantization: Quantization, *, is_scaled: bool) -> None:
         """Take the layer that it stands for."""
-        self._quantization = quantization
-        blocks = -(-linear.in_features // quantization.block_size)
-        block_bytes = quantization.block_size * quantization.bits // 8
+        self.bits, self.block_size = quantization.bits, quantization.block_size
+        blocks = -(-linear.in_features // self.block_size)
+        block_bytes = self.block_size * self.bits // 8
         packed = torch.empty((linear.out_features, blocks, block_bytes), dtype=torch.uint8)
         scale = torch.empty((linear.out_features, blocks))
         super().__init__(linear, packed, scale, is_scaled=is_scaled)
@@ -70,14 +74,14 @@ class BlockLinear(PackedLinear):
             "com.microsoft::MatMulNBits",
             [x, self.weight_packed, self.weight_scale],
             attrs={
-                "K": self._in,
-                "N": self._out,
-                "bits": self._quantization.bits,
-                "block_size": self._quantization.block_size,
-                "accuracy_level": ACCURACY_LEVEL[self._quantization.bits],
+                "K": self.in_features,
+                "N": self.out_features,
+                "bits": self.bits,
+                "block_size": self.block_size,
+                "accuracy_level": ACCURACY_LEVEL[self.bits],
             },
             dtype=x.dtype,
-            shape=(*x.shape[:-1], self._out),
+            shape=(*x.shape[:-1], self.out_features),
             version=1,
         )
 
@@ -107,21 +111,44 @@ class IntegerLinear(PackedLinear):
                 torch.tensor(_ZERO_POINT, dtype=torch.uint8),
             ],
             dtype=torch.int32,
-            shape=(*x.shape[:-1], self._out),
+            shape=(*x.shape[:-1], self.out_features),
         )
         return total.to(torch.float32) * step * self.weight_scale
 
 
-def replace_linears(model: Any, quantization: Quantization) -> None:
-    """Put a ``PackedLinear`` in the place of every module that the checkpoint has packed."""
+class Float8Linear(PackedLinear):
+    """float8 weights with one scale an output; ONNX Runtime has no operator for them.
+
+    ``weight_packed`` is float8_e4m3fn ``[N, K]``, ``weight_scale`` float32 ``[N]``.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        """Take the layer that it stands for."""
+        packed = torch.empty((linear.out_features, linear.in_features), dtype=torch.float8_e4m3fn)
+        super().__init__(linear, packed, torch.empty(linear.out_features), is_scaled=False)
+
+
+def replace_linears(model: Any, quantization: Quantization, inner: str = "") -> None:
+    """Put a ``PackedLinear`` in the place of every module that the checkpoint has packed.
+
+    Args:
+        model: with ``nn.Linear`` in these places.
+        quantization: which modules, by their paths in the checkpoint.
+        inner: the checkpoint's name of what the model calls ``model.``.
+    """
     scaled = set(quantization.scaled)
     for path in quantization.modules:
-        parent, _, name = path.rpartition(".")
+        is_inner = bool(inner) and path.startswith(inner)
+        parent, _, name = (f"model.{path.removeprefix(inner)}" if is_inner else path).rpartition(
+            "."
+        )
         owner = model.get_submodule(parent)
         linear, is_scaled = getattr(owner, name), path in scaled
-        packed = (
-            BlockLinear(linear, quantization, is_scaled=is_scaled)
-            if quantization.block_size
-            else IntegerLinear(linear, is_scaled=is_scaled)
-        )
+        packed: PackedLinear
+        if quantization.block_size:
+            packed = BlockLinear(linear, quantization, is_scaled=is_scaled)
+        elif quantization.format == FLOAT8:
+            packed = Float8Linear(linear)
+        else:
+            packed = IntegerLinear(linear, is_scaled=is_scaled)
         setattr(owner, name, packed)

@@ -1,4 +1,4 @@
-"""The tensors of a quantized component: integers, their scales, and the scales of inputs.
+"""The tensors of a quantized component: rounded weights, their scales, and the scales of inputs.
 
 A linear module's ``weight`` becomes ``weight_packed`` and ``weight_scale``; where its input is
 scaled, ``pre_quant_scale`` is beside them. Layouts are those of the operators that take them.
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from mmtrt.native import float8
 from mmtrt.native.block_quantization import BlockQuantizer, PackedShape, read_weight
 from mmtrt.native.component import Quantization
 from mmtrt.native.safetensors_file import PlannedTensor, StoredTensor
@@ -44,6 +45,10 @@ def packed_tensors(
             weight = _PackOnce(tensor, scales.get(module), quantizer.pack)
             yield PlannedTensor(f"{name}_packed", "U8", shape.packed, weight.packed)
             yield PlannedTensor(f"{name}_scale", "F32", shape.scale, weight.scale)
+        elif quantization.format == float8.FLOAT8:
+            weight = _PackOnce(tensor, scales.get(module), float8.round_weight)
+            yield PlannedTensor(f"{name}_packed", "F8_E4M3", tensor.shape, weight.packed)
+            yield PlannedTensor(f"{name}_scale", "F32", (outputs,), weight.scale)
         else:
             weight = _PackOnce(tensor, scales.get(module), round_weight)
             yield PlannedTensor(f"{name}_packed", "I8", (inputs, outputs), weight.packed)

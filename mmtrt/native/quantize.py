@@ -1,6 +1,7 @@
-"""Round a checkpoint's linear weights to int8 or int4, with calibration where the format needs it.
+"""Round a checkpoint's linear weights to 8 or 4 bits, with calibration where the format needs it.
 
-int8_wo and int4_wo round blocks of weights as they are. int4_awq and int8_sq first run the model on
+int8_wo and int4_wo round blocks of weights as they are, fp8 all weights of an output together;
+fp8 is for packages of aot_inductor alone. int4_awq and int8_sq first run the model on
 a calibration set and move size between the inputs of each layer and its weights; int8_sq engines
 round the inputs too. Quantized are the projections of the attention and of the MLP. Embeddings and
 lm_head keep their type, as TensorRT-LLM's formats have it by default; the vision component is
@@ -27,12 +28,13 @@ from mmtrt.native.component import CONFIG_FILE, WEIGHTS_FILE, Quantization, read
 from mmtrt.native.errors import NativeError, report
 from mmtrt.native.families import family_of
 from mmtrt.native.flags import add_directory, positive, stage_parser
+from mmtrt.native.float8 import FLOAT8
 from mmtrt.native.packing import packed_tensors
 from mmtrt.native.progress import mebibytes, say
 from mmtrt.native.safetensors_file import StoredTensor, read_header, write_tensors
 
 CALIBRATED = ("int4_awq", "int8_sq")
-FORMATS = ("int8_wo", "int4_wo", *CALIBRATED)
+FORMATS = ("int8_wo", "int4_wo", *CALIBRATED, FLOAT8)
 
 _DEFAULT_SAMPLES = 32
 
@@ -64,7 +66,7 @@ def quantize(
         output_dir: made if needed.
         format_: one of ``FORMATS``.
         block_size: weights that share a scale; the format's own where ``None``. Of no meaning for
-            int8_sq, which has one scale for each output.
+            int8_sq and fp8, which have one scale for each output.
         calibration: needed by the formats of ``CALIBRATED``.
 
     Raises:
@@ -177,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--block-size",
         type=int,
         choices=BLOCK_SIZES,
-        help=f"weights that share a scale (default {usual}); not for int8_sq",
+        help=f"weights that share a scale (default {usual}); not for int8_sq, fp8",
     )
     calibrated = " and ".join(CALIBRATED)
     parser.add_argument(

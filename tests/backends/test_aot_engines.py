@@ -120,10 +120,23 @@ def test_a_family_without_a_graph_is_refused_by_the_plan(name: str) -> None:
     assert (refused.value.code, refused.value.fix) == ("ENG106", "engine=onnxruntime")
 
 
-def test_packed_weights_are_refused_by_the_plan() -> None:
-    (finding,) = [f for f in find(plan(CPU, quant="int4_wo")) if f.code == "QNT101"]
+def test_packed_weights_become_packages_but_products_of_integers_do_not() -> None:
+    for quant in ("int8_wo", "int4_wo", "int4_awq", "fp8"):
+        made = plan(GPU, quant=quant)
+        assert not [f for f in find(made) if f.code.startswith("QNT")], quant
+        assert after(words(made, "quantize"), "--format") == quant
+    (finding,) = [f for f in find(plan(CPU, quant="int8_sq")) if f.code == "QNT101"]
     assert finding.severity == "error"
+    assert finding.message == "engine=aot_inductor has no quant=int8_sq"
     assert finding.fix == "engine=onnxruntime"
+
+
+def test_float8_needs_a_gpu_that_has_it_or_none() -> None:
+    old = dataclasses.replace(GPU, gpus=(dataclasses.replace(GPU.gpus[0], sm=80),))
+    (finding,) = [f for f in find(plan(old, quant="fp8")) if f.code == "QNT103"]
+    assert (finding.severity, finding.fix) == ("error", "quant=int8_wo")
+    for host, quant in ((GPU, "fp8"), (CPU, "fp8"), (old, "int8_wo")):
+        assert not [f for f in find(plan(host, quant=quant)) if f.code == "QNT103"]
 
 
 AUTO: list[tuple[HostInfo, dict[str, Any], str, str]] = [
@@ -133,7 +146,10 @@ AUTO: list[tuple[HostInfo, dict[str, Any], str, str]] = [
     (dataclasses.replace(GPU, cxx=None), {}, "onnxruntime", "needs a C++ compiler"),
     (GPU, {"target__sm": 89}, "onnxruntime", "target.sm=89 is not this host's GPU"),
     (GPU, {"target__sm": 90}, "aot_inductor", "NVIDIA H200 is here"),
-    (GPU, {"quant": "int8_wo"}, "onnxruntime", "aot_inductor has no quant=int8_wo"),
+    (GPU, {"quant": "int8_wo"}, "aot_inductor", "NVIDIA H200 is here"),
+    (GPU, {"quant": "int8_sq"}, "onnxruntime", "aot_inductor has no quant=int8_sq"),
+    (CPU, {"quant": "fp8"}, "aot_inductor", "quant=fp8, and no other engine has float8 weights"),
+    (GPU, {"quant": "fp8", "tp": 2}, "aot_inductor", "tp=2"),
     (GPU, {"name": "qwen2_vl"}, "onnxruntime", "aot_inductor has no graph for qwen2_vl"),
 ]
 

@@ -73,7 +73,7 @@ def test_stages_and_planner_agree_about_blocks_and_formats() -> None:
     from mmtrt.native import block_quantization, quantize
 
     assert block_quantization.DEFAULT_BLOCK_SIZE == native_quant.BLOCK_SIZES
-    assert ("none", *quantize.FORMATS) == native_quant.FORMATS
+    assert ("none", *quantize.FORMATS) == (*native_quant.FORMATS, native_quant.FLOAT8)
     assert quantize.CALIBRATED == native_quant.CALIBRATED
 
 
@@ -95,7 +95,9 @@ def test_every_model_with_one_decoder_has_every_format(name: str, quant: str) ->
     ("words", "fix"),
     [
         ("recipe=qwen2_vl variant=tiny quant=fp8", "quant=int8_sq"),
-        ("recipe=llava variant=tiny quant=fp8", "quant=int8_sq"),
+        ("recipe=llava variant=tiny quant=fp8 engine=onnxruntime", "engine=aot_inductor"),
+        ("recipe=llava variant=tiny quant=int8_sq engine=aot_inductor", "engine=onnxruntime"),
+        ("recipe=llava quant=fp8 backend=trtllm", "quant=int8_sq"),
         ("recipe=blip2 variant=tiny_t5 quant=int4_awq", "quant=none"),
         (
             "recipe=llava variant=tiny quant=int8_sq engine=tensorrt target.sm=89",
@@ -114,7 +116,20 @@ def test_what_cannot_be_made_is_refused_with_a_way_out(words: str, fix: str) -> 
 
 def test_float8_names_what_computes_in_it() -> None:
     (finding,) = found("QNT101", "recipe=qwen2_vl", "backend=native", "quant=fp8")
+    assert finding.message == "engine=onnxruntime has no quant=fp8"
     assert finding.why.endswith("; backend=trtllm has it, on GPUs that compute in float8")
+    (finding,) = found("QNT101", "recipe=llava", "backend=trtllm", "quant=fp8")
+    assert finding.message == "llava 7b has no quant=fp8"
+    assert finding.why.endswith("; backend=native has it")
+
+
+@pytest.mark.parametrize("name", ["llava", "llava_next", "llava_onevision", "internvl2"])
+def test_float8_needs_neither_blocks_nor_a_set(name: str) -> None:
+    plan = plan_of(f"recipe={name}", "variant=tiny", "quant=fp8")
+    command = plan["quantize"].command
+    assert command is not None
+    assert symbolic(command)[-2:] == ["--format", "fp8"]
+    assert "torch" in command.tools
 
 
 def test_a_set_without_samples_is_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -12,47 +12,103 @@ import torch
 os.environ.setdefault("TRITON_INTERPRET", "1")
 pytest.importorskip("triton")
 
-from mmtrt.native import aot_kernels, aot_ops
+from mmtrt.native import aot_kernels, aot_ops, aot_packed_kernels
+from mmtrt.native.aot_matrix import Matrix
+from mmtrt.native.block_quantization import BLOCK_SIZES
+from tests.native_aot.matrices import packed_matrix
 
 EPS = 1e-5
 
 
-def matvec(x: Any, weight: Any, norm: Any, bias: Any, residual: Any, *, gated: bool) -> Any:
-    width, rows, block = weight.shape[0] // (2 if gated else 1), 4, 128
-    out = torch.full((1, width), torch.nan)
-    aot_kernels.matvec[(-(-width // rows),)](
-        x,
-        weight,
-        x if norm is None else norm,
-        x if bias is None else bias,
-        x if residual is None else residual,
-        out,
-        eps=EPS,
-        N=width,
-        K=weight.shape[1],
-        NORM=norm is not None,
-        GATED=gated,
-        BIAS=bias is not None,
-        RESIDUAL=residual is not None,
-        ROWS=rows,
-        BLOCK=block,
-        STAGES=1,
-    )
+def matvec(matrix: Matrix, x: Any, norm: Any = None, residual: Any = None, **given: Any) -> Any:
+    """Call the kernel of a matrix as ``aot_triton`` does, with blocks that are smaller than it."""
+    gated = given.get("gated", False)
+    rows, bias, scale = 4, matrix.bias, matrix.scale
+    width = matrix.rows // (2 if gated else 1)
+    out = torch.full((1, width), torch.nan, dtype=x.dtype)
+    shared = {
+        "eps": EPS,
+        "N": width,
+        "K": matrix.columns,
+        "NORM": norm is not None,
+        "GATED": gated,
+        "BIAS": bias is not None,
+        "RESIDUAL": residual is not None,
+        "ROWS": rows,
+    }
+    after = [x if each is None else each for each in (norm, bias, residual)]
+    grid = (-(-width // rows),)
+    if matrix.bits:
+        inputs = matrix.input_scale
+        aot_packed_kernels.matvec_packed[grid](
+            *(x, matrix.values, scale, x if inputs is None else inputs, *after, out),
+            BITS=matrix.bits,
+            GROUP=matrix.block_size,
+            INPUTS=inputs is not None,
+            GROUPS=max(1, 128 // matrix.block_size),
+            **shared,
+        )
+    else:
+        aot_kernels.matvec[grid](
+            *(x, matrix.values, x if scale is None else scale, *after, out),
+            SCALED=scale is not None,
+            BLOCK=128,
+            STAGES=1,
+            **shared,
+        )
     return out
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("format_", ["none", "fp8", "int8_wo", "int4_wo", "int4_awq"])
 @pytest.mark.parametrize(("width", "columns"), [(64, 256), (50, 200)])
-def test_matvec(width: int, columns: int) -> None:
+def test_matvec(format_: str, width: int, columns: int, dtype: torch.dtype) -> None:
+    """Of whole and of broken blocks, with all that may stand before and after."""
     torch.manual_seed(0)
-    x, norm = torch.randn(1, columns), torch.randn(columns)
-    weight, bias, residual = torch.randn(width, columns), torch.randn(width), torch.randn(1, width)
-    close = {"atol": 1e-3, "rtol": 1e-4}
-    found = matvec(x, weight, norm, bias, None, gated=False)
-    torch.testing.assert_close(found, aot_ops.norm_linear(x, norm, EPS, weight, bias), **close)
-    found = matvec(x, weight, norm, bias, None, gated=True)
-    torch.testing.assert_close(found, aot_ops.norm_gated(x, norm, EPS, weight, bias), **close)
-    found = matvec(x, weight, None, None, residual, gated=False)
-    torch.testing.assert_close(found, aot_ops.linear_add(x, weight, None, residual), **close)
+    x, norm = torch.randn(1, columns).to(dtype), torch.randn(columns).to(dtype)
+    matrix = packed_matrix(format_, width, columns, dtype=dtype)
+    residual = torch.randn(1, width).to(dtype)
+    # The kernel keeps in float32 what plain steps round on the way.
+    wide = matrix_in_float32(matrix)
+    tolerance = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}[dtype]
+
+    def check(found: torch.Tensor, expected: torch.Tensor) -> None:
+        assert found.dtype == dtype
+        atol = tolerance * float(expected.abs().max())
+        torch.testing.assert_close(found.float(), expected, atol=atol, rtol=0)
+
+    normed = (x.float(), norm.float(), EPS, wide)
+    check(matvec(matrix, x, norm), aot_ops.norm_linear(*normed))
+    check(matvec(matrix, x, norm, gated=True), aot_ops.norm_gated(*normed))
+    expected = aot_ops.linear_add(x.float(), wide, residual.float())
+    check(matvec(matrix, x, residual=residual), expected)
+
+
+@pytest.mark.parametrize("format_", ["int8_wo", "int4_wo"])
+@pytest.mark.parametrize("block_size", BLOCK_SIZES)
+def test_matvec_of_every_block_size(format_: str, block_size: int) -> None:
+    torch.manual_seed(0)
+    x, dtype = torch.randn(1, 300), torch.float32
+    matrix = packed_matrix(format_, 12, 300, dtype=dtype, block_size=block_size)
+    expected = aot_ops.linear(x, matrix)
+    torch.testing.assert_close(matvec(matrix, x), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_blocks_that_are_timed_fit_every_block_size() -> None:
+    from mmtrt.native import aot_tuning
+
+    for format_ in ("int8_wo", "int4_wo"):
+        matrix = packed_matrix(format_, 8, 64, dtype=torch.float32)
+        for blocks in aot_tuning.candidates(matrix):
+            assert all(blocks.columns % size == 0 for size in BLOCK_SIZES)
+            # 16 bytes of a row for each thread.
+            assert blocks.columns * matrix.bits // 8 == 16 * 32 * blocks.warps
+
+
+def matrix_in_float32(matrix: Matrix) -> Matrix:
+    bias = None if matrix.bias is None else matrix.bias.float()
+    dense = matrix.dense(torch.float32)
+    return Matrix(values=dense, columns=matrix.columns, bias=bias, input_scale=matrix.input_scale)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@
 
 ## What it checks
 ``quant`` and ``quant.kv_cache_dtype`` against the compute capability of ``target.sm``, or of this
-host's GPU: float8 from 8.9 on; int8 and int4 weights, SmoothQuant and an int8 KV cache not on
-10.0 to 11.9.
+host's GPU: float8 from 8.9 on, also for packages of ``engine=aot_inductor``; for TensorRT-LLM also
+int8 and int4 weights, SmoothQuant and an int8 KV cache not on 10.0 to 11.9.
 
 ## Why it matters
-``trtllm-build`` refuses it, after download, conversion and calibration.
+``trtllm-build`` or ``build_llm`` refuses it, after download, conversion and calibration.
 
 ## Example
     mmtrt check recipe=qwen2_vl quant=fp8 target.sm=80
@@ -15,13 +15,15 @@ host's GPU: float8 from 8.9 on; int8 and int4 weights, SmoothQuant and an int8 K
     mmtrt check recipe=qwen2_vl quant=fp8 target.sm=90
 
 ## Source
-TensorRT-LLM 1.2 ``commands/build.py`` and support matrix; NVIDIA CUDA, compute capabilities.
+TensorRT-LLM 1.2 ``commands/build.py`` and support matrix; NVIDIA CUDA, compute capabilities;
+Triton 3.6, ``supported_fp8_dtypes``, for packages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mmtrt.backends.aot_engines import AOT_ENGINE
 from mmtrt.plan.graph import Plan
 from mmtrt.rules.base import Finding
 
@@ -34,9 +36,12 @@ INTEGER = ("int8_wo", "int4_wo", "int4_awq", "int8_sq")
 
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error for weights or a KV cache that the GPU has no arithmetic for."""
-    recipe, host = plan.recipe, plan.choice.host
+    recipe, host, backend = plan.recipe, plan.choice.host, plan.choice.backend
+    if backend.name == "native":
+        yield from _of_packages(plan)
+        return
     sm = recipe.settings.target.sm or (host.gpus[0].sm if host.gpus else None)
-    if sm is None or plan.choice.backend.name != "trtllm":
+    if sm is None or backend.name != "trtllm":
         return
     format_ = recipe.settings.quant.name
     cache = recipe.quant.kv_cache_dtype
@@ -66,6 +71,24 @@ def check(plan: Plan) -> Iterator[Finding]:
             at=recipe.where(("quant", "kv_cache_dtype")),
             why=_why(cache),
             fix="quant.kv_cache_dtype=null",
+        )
+
+
+def _of_packages(plan: Plan) -> Iterator[Finding]:
+    """Yield an error for packages with float8 weights; a processor converts them by itself."""
+    recipe, choice = plan.recipe, plan.choice.backend.engine_choice
+    sm = (plan.choice.backend.gpu_class() or {}).get("sm")
+    is_float8 = recipe.settings.quant.name == "fp8"
+    if choice is None or choice.name != AOT_ENGINE or not is_float8:
+        return
+    if isinstance(sm, int) and sm < FP8_SM:
+        yield Finding(
+            code="QNT103",
+            severity="error",
+            message=f"engine={AOT_ENGINE} on sm {sm} cannot have quant=fp8",
+            at=recipe.where(("target", "sm") if recipe.settings.target.sm else ("quant",)),
+            why=_why("fp8"),
+            fix="quant=int8_wo",
         )
 
 
