@@ -8,6 +8,7 @@ tested now keep what the file says of them.
 from __future__ import annotations
 
 import json
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ ENGINES = ("onnxruntime", "tensorrt_rtx", "aot_inductor")
 TOOLS = ("torch", "transformers", "onnxruntime", "tensorrt-rtx-cu13")
 _WORST = ("failed", "refused", "passed", "skipped")
 """Of several tests of one cell the first of these counts; a skip alone says nothing."""
+_PLACE = re.compile(r"(?<!\S)/\S*/")
+"""Directories of a test: they say nothing later."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -73,6 +76,7 @@ class Matrix:
             detail = report.longrepr[2].removeprefix("Skipped: ")
             if detail.startswith("refused "):
                 outcome, detail = "refused", detail.removeprefix("refused ")  # type: ignore[assignment]
+                detail = _PLACE.sub("", detail)
         key = tuple(cell[name] for name in ("recipe", "variant", "engine", "column"))
         held = self.cells.get(key)
         if held is None or _WORST.index(outcome) < _WORST.index(held["outcome"]):

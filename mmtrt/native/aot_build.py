@@ -198,6 +198,7 @@ def compile_decoder(
             head_size=decoder.cache.head_size,
             special_tokens=special_tokens,
             torch=torch.__version__,
+            position_axes=decoder.position_axes,
             ranks=decoder.ranks,
         ).to_json(),
     )
@@ -277,8 +278,18 @@ def _prompt_graph(decoder: MergedDecoder, ops: Any, limits: LlmLimits, batch: An
     width = torch.export.Dim("tokens", min=2, max=max(limits.max_input_len, 3))
     by_cache = [by_batch] * cache.layers
     table_rows = torch.export.Dim("rows", max=max(limits.max_multimodal_len, _TRACED_ROWS))
-    shapes = ({**by_batch, 1: width}, by_batch, {0: table_rows}, by_cache, by_cache)
-    return Graph("prompt", PromptGraph(decoder, ops), (ids, lengths, table, *caches), shapes)
+    args: tuple[Any, ...] = (ids, lengths, table, *caches)
+    shapes: tuple[Any, ...] = (
+        {**by_batch, 1: width},
+        by_batch,
+        {0: table_rows},
+        by_cache,
+        by_cache,
+    )
+    if decoder.position_axes:
+        args += (ids.repeat(decoder.position_axes, 1, 1),)
+        shapes += ({**({} if batch is None else {1: batch}), 2: width},)
+    return Graph("prompt", PromptGraph(decoder, ops), args, shapes)
 
 
 def _token_graph(name: str, decoder: MergedDecoder, ops: Any, batch: Any, rows: int) -> Graph:
@@ -289,5 +300,9 @@ def _token_graph(name: str, decoder: MergedDecoder, ops: Any, batch: Any, rows: 
     by_batch = {} if batch is None else {0: batch}
     by_cache = [by_batch] * cache.layers
     span = torch.export.Dim("places", max=cache.max_seq_len)
-    shapes = (by_batch, by_batch, {0: span}, by_cache, by_cache)
-    return Graph(name, TokenGraph(decoder, ops), (ids, ids.clone(), places, *caches), shapes)
+    args: tuple[Any, ...] = (ids, ids.clone(), places, *caches)
+    shapes: tuple[Any, ...] = (by_batch, by_batch, {0: span}, by_cache, by_cache)
+    if decoder.position_axes:
+        args += (torch.zeros((rows, decoder.position_axes), dtype=torch.int64, device=device),)
+        shapes += (by_batch,)
+    return Graph(name, TokenGraph(decoder, ops), args, shapes)

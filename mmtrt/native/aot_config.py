@@ -42,6 +42,8 @@ class AotConfig:
     special_tokens: SpecialTokens
     torch: str
     """Version that compiled the packages."""
+    position_axes: int = 0
+    """Axes of the positions that graphs take beside ids; 0: none, positions count tokens."""
     ranks: int = 1
     """Processes that share the model; each has weights and a KV cache of its own."""
 

@@ -114,16 +114,19 @@ def build_llm_packages(
         )
     dtype = target.dtype_of(component)
     build_aot_llm(checkpoint_dir, output_dir, limits=limits, device=target.device, dtype=dtype)
-    packages = [f"{name}.pt2" for name in read_aot_config(output_dir).packages]
+    config = read_aot_config(output_dir)
+    packages = [f"{name}.pt2" for name in config.packages]
     ranks = component.tp_size
     weights = [weights_of(rank, ranks) for rank in range(ranks)]
     files = (AOT_FILE, *packages, *weights)
     size = sum((output_dir / name).stat().st_size for name in files)
-    inputs = (
+    inputs: tuple[TensorSpec, ...] = (
         TensorSpec("ids", "int64", ("batch", "tokens")),
         TensorSpec("lengths", "int64", ("batch",)),
         TensorSpec("table", dtype, ("rows", component.hidden_size)),
     )
+    if config.position_axes:
+        inputs += (TensorSpec("positions", "int64", (config.position_axes, "batch", "tokens")),)
     outputs = (TensorSpec("logits", "float32", ("batch", component.vocab_size)),)
     write_engine_config(
         output_dir,

@@ -13,6 +13,7 @@ from mmtrt.native.engine_set import EngineSet, read_engines
 from mmtrt.native.errors import NativeError
 from mmtrt.native.generation import Generation
 from mmtrt.native.limits import check_request
+from mmtrt.native.positions import Positions, positions_of
 from mmtrt.native.sampling import Sampling
 from mmtrt.native.session import EngineSession
 from mmtrt.native.steps import Feed
@@ -67,8 +68,11 @@ class AotEngineSession(EngineSession):
         feed: Feed | None = None,
     ) -> Any:
         """See ``EngineSession.prefill``."""
-        _check_feed(feed)
-        return self._llm().prefill(prompts, _rows(table), new_tokens=new_tokens).cpu().numpy()
+        positions = self._positions(feed, prompts)
+        logits = self._llm().prefill(
+            prompts, _rows(table), new_tokens=new_tokens, positions=positions
+        )
+        return logits.cpu().numpy()
 
     def decode(self, tokens: Sequence[int]) -> Any:
         """See ``EngineSession.decode``."""
@@ -86,22 +90,36 @@ class AotEngineSession(EngineSession):
         placeholder: int | None = None,
     ) -> Generation:
         """See ``EngineSession.generate``; greedy answers are chosen on the device."""
-        sampling = sampling or Sampling()
-        if sampling.top_k != 1 or sampling.repetition_penalty != 1.0:
-            return super().generate(
-                prompts,
-                table,
-                max_new_tokens=max_new_tokens,
-                sampling=sampling,
-                keep_logits=keep_logits,
-                feed=feed,
-                placeholder=placeholder,
-            )
-        _check_feed(feed)
         check_request(self.size_of(prompts, new_tokens=max_new_tokens, images=0), self.limits, None)
+        positions = self._positions(feed, prompts)
         return self._llm().generate(
-            prompts, _rows(table), max_new_tokens=max_new_tokens, keep_logits=keep_logits
+            prompts,
+            _rows(table),
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+            keep_logits=keep_logits,
+            positions=positions,
+            placeholder=placeholder,
         )
+
+    def _positions(self, feed: Feed | None, prompts: Sequence[Sequence[int]]) -> Positions | None:
+        """Return the positions that a family feeds, where the packages take some.
+
+        Raises:
+            NativeError: MDL208, if it feeds what they do not take.
+        """
+        if feed is None or not all(prompts):
+            return None
+        takes = any(spec["name"] == "positions" for spec in self.llm.inputs)
+        found = positions_of(feed, prompts) if takes else None
+        if found is None:
+            raise NativeError(
+                f"these packages of engine={AOT_ENGINE} do not take what {self.llm.family} feeds",
+                code="MDL208",
+                why="they take ids, a table of features, and positions in several axes at most",
+                fix="build the engines again with engine=onnxruntime",
+            )
+        return found
 
     def _llm(self) -> AotSession:
         self.load("llm")
@@ -111,12 +129,3 @@ class AotEngineSession(EngineSession):
 
 def _rows(table: Any) -> Any:
     return None if table is None or not len(table) else table
-
-
-def _check_feed(feed: Feed | None) -> None:
-    if feed is not None:
-        raise NativeError(
-            f"engine={AOT_ENGINE} takes ids and a table of features only",
-            code="MDL208",
-            fix="build the engines again with engine=onnxruntime",
-        )

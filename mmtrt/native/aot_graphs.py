@@ -34,7 +34,8 @@ def compile_graph(graph: Graph, output_dir: Path, *, device: str, dtype: str) ->
         graph: in float32, on the CPU; its module is moved and cast.
         output_dir: made if needed.
         device: ``cpu`` or ``cuda``.
-        dtype: type of weights and of inputs that are not whole numbers.
+        dtype: type of weights and of inputs that are not whole numbers; what the model computes
+            from its settings alone, as rotary frequencies, stays in float32.
     """
 
     def moved(value: Any) -> Any:
@@ -45,7 +46,7 @@ def compile_graph(graph: Graph, output_dir: Path, *, device: str, dtype: str) ->
     output_dir.mkdir(parents=True, exist_ok=True)
     package = output_dir / AOT_GRAPH
     started = perf_counter()
-    module = graph.module.to(device, DTYPES[dtype]).eval().requires_grad_(False)
+    module = cast(graph.module, device, DTYPES[dtype]).eval().requires_grad_(False)
     args = pytree.tree_map(moved, graph.args)
     with torch.no_grad():
         program = write_package(module, args, graph.dynamic_shapes, package, OPTIONS)
@@ -63,6 +64,17 @@ def compile_graph(graph: Graph, output_dir: Path, *, device: str, dtype: str) ->
         opset=None,
         size_bytes=size,
     )
+
+
+def cast(module: torch.nn.Module, device: str, dtype: torch.dtype) -> torch.nn.Module:
+    """Move a module; cast what checkpoints hold of it, as ``from_pretrained`` does."""
+    stored = module.state_dict().keys()
+    computed = {name: each for name, each in module.named_buffers() if name not in stored}
+    module.to(device, dtype)
+    for name, each in computed.items():
+        owner, _, last = name.rpartition(".")
+        setattr(module.get_submodule(owner), last, each.to(device))
+    return module
 
 
 class AotGraphs:

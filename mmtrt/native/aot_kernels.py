@@ -135,12 +135,14 @@ def attend_split(
     SPLITS: tl.constexpr,
     BLOCK: tl.constexpr,
     PADDED: tl.constexpr,
+    OWN: tl.constexpr,
 ):
     """Attend to one of SPLITS parts of a request's filled cache; part 0 adds the new token.
 
     One program serves the SHARE query heads of a key/value head. Only filled places are read, and
     the new token is written where no program reads, so programs need no order among each other.
-    PADDED is SHARE rounded up to what a matrix product takes.
+    PADDED is SHARE rounded up to what a matrix product takes. With OWN cos and sin have a row for
+    each request, else one for each place.
     """
     request = tl.program_id(0) // GROUPS
     group = tl.program_id(0) % GROUPS
@@ -149,8 +151,9 @@ def attend_split(
     d = tl.arange(0, D)
     # rotate_half: the left half is paired with the right one, and negated there.
     partner = tl.where(d < D // 2, d + D // 2, d - D // 2)
-    c = tl.load(cos + length * D + d)
-    s = tl.load(sin + length * D + d) * tl.where(d < D // 2, -1.0, 1.0)
+    turn = (request if OWN else length) * D
+    c = tl.load(cos + turn + d)
+    s = tl.load(sin + turn + d) * tl.where(d < D // 2, -1.0, 1.0)
     heads = tl.arange(0, PADDED)
     is_head = heads < SHARE
     row = qkv + request * (GROUPS * (SHARE + 2)) * D

@@ -4,7 +4,7 @@
 ``TokenGraph`` reads one new token of each request.
 
 Legend of shapes: B batch, S tokens of the longest prompt, V vocabulary, P rows of the table,
-H hidden size, G key/value heads (of one rank, where there are several), D head size,
+H hidden size, G key/value heads (of one rank, where there are several), D head size, A axes,
 MAX ``max_seq_len``, T places that are looked at.
 """
 
@@ -18,6 +18,7 @@ from torch import nn
 
 from mmtrt.native import aot_ops
 from mmtrt.native.aot_matrix import MergedLinear
+from mmtrt.native.aot_rotary import axial_rotary
 from mmtrt.native.errors import NativeError
 
 
@@ -118,17 +119,47 @@ class MergedDecoder(nn.Module):
         """int64 ``[1, 1]``: the id of the first row of this rank's embedding and head."""
         first_id = torch.full((1, 1), rank * self.embed.shape[0], device=device)
         self.register_buffer("first_id", first_id if ranks > 1 else None)
-        cos, sin = _rotations(model.model.rotary_emb, max_seq_len)
+        rotary = model.model.rotary_emb
+        self.axial = axial_rotary(rotary, device)
         self.cos: torch.Tensor
         self.sin: torch.Tensor
-        self.register_buffer("cos", cos.to(device))
-        self.register_buffer("sin", sin.to(device))
+        if self.axial is None:
+            cos, sin = _rotations(rotary, max_seq_len)
+            self.register_buffer("cos", cos.to(device))
+            self.register_buffer("sin", sin.to(device))
         self.requires_grad_(False).eval()
 
     @property
     def dtype(self) -> torch.dtype:
         """Type of activations, cache, and weights that are not packed."""
         return self.embed.dtype
+
+    @property
+    def position_axes(self) -> int:
+        """How many axes the graphs' positions have; 0: positions count tokens, and are no input."""
+        return 0 if self.axial is None else self.axial.axes
+
+    def rotations_of_prompts(
+        self, tokens: int, positions: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return cosines and sines, float32 ``[S, D]``, or ``[B, S, D]`` of ``[A, B, S]``."""
+        if self.axial is None:
+            return self.cos[:tokens], self.sin[:tokens]
+        assert positions is not None
+        rotations: tuple[torch.Tensor, torch.Tensor] = self.axial(positions)
+        return rotations
+
+    def rotations_of_tokens(
+        self, lengths: torch.Tensor, shifts: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return cosines and sines, float32 ``[MAX, D]`` of all places, or ``[B, 1, D]``."""
+        if self.axial is None:
+            return self.cos, self.sin
+        assert shifts is not None
+        rotations: tuple[torch.Tensor, torch.Tensor] = self.axial(
+            (lengths[:, None] + shifts).T[..., None]
+        )
+        return rotations
 
 
 class PromptGraph(nn.Module):
@@ -147,6 +178,7 @@ class PromptGraph(nn.Module):
         table: torch.Tensor,
         keys: list[torch.Tensor],
         values: list[torch.Tensor],
+        positions: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Fill the cache from its start and return logits and the likeliest tokens.
 
@@ -156,6 +188,7 @@ class PromptGraph(nn.Module):
             table: ``[P, H]`` of the weights' type; at least one row, also without images.
             keys: ``[B, G, MAX + 1, D]`` of the weights' type for each layer, changed in place.
             values: the same.
+            positions: int64 ``[A, B, S]``, where the decoder has axes; otherwise no input.
 
         Returns:
             float32 ``[B, V]`` and int64 ``[B]``.
@@ -165,9 +198,10 @@ class PromptGraph(nn.Module):
         text = ops.embed(ids.clamp(max=vocab_size - 1), decoder.embed, decoder.first_id)
         visual = table[(ids - vocab_size).clamp(min=0)]
         x = torch.where((ids >= vocab_size)[..., None], visual, text)
+        cos, sin = decoder.rotations_of_prompts(ids.shape[1], positions)
         for layer, key, value in zip(decoder.layers, keys, values):
             qkv = ops.norm_linear(x, layer.norm, decoder.eps, layer.qkv.matrix)
-            seen = ops.attend_prompt(qkv, decoder.cos, decoder.sin, key, value)
+            seen = ops.attend_prompt(qkv, cos, sin, key, value)
             x = ops.linear_add(seen, layer.out.matrix, x)
             x = _mlp(ops, layer, decoder.eps, x)
         rows = torch.arange(ids.shape[0], device=ids.device)
@@ -192,6 +226,7 @@ class TokenGraph(nn.Module):
         places: torch.Tensor,
         keys: list[torch.Tensor],
         values: list[torch.Tensor],
+        shifts: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Add the tokens to the cache and return logits and the likeliest next tokens.
 
@@ -201,15 +236,17 @@ class TokenGraph(nn.Module):
             places: int64 ``[T]``, ``0 .. T - 1``, with T above every length.
             keys: as in ``PromptGraph``.
             values: as in ``PromptGraph``.
+            shifts: int64 ``[B, A]``, where the decoder has axes: positions less lengths.
 
         Returns:
             float32 ``[B, V]`` and int64 ``[B]``.
         """
         decoder, ops = self.decoder, self._ops
         x = ops.embed(ids, decoder.embed, decoder.first_id)
+        cos, sin = decoder.rotations_of_tokens(lengths, shifts)
         for layer, key, value in zip(decoder.layers, keys, values):
             qkv = ops.norm_linear(x, layer.norm, decoder.eps, layer.qkv.matrix)
-            seen = ops.attend_one(qkv, decoder.cos, decoder.sin, lengths, places, key, value)
+            seen = ops.attend_one(qkv, cos, sin, lengths, places, key, value)
             x = ops.linear_add(seen, layer.out.matrix, x)
             x = _mlp(ops, layer, decoder.eps, x)
         logits = _logits(ops, decoder, x)

@@ -79,7 +79,8 @@ def attend_one(
 
     Args:
         qkv: ``[B, (Q + 2 G) D]``.
-        cos: float32 ``[MAX, D]``; ``sin`` too.
+        cos: float32 ``[MAX, D]``, of which ``lengths`` are taken, or ``[B, 1, D]``: each request's
+            own; ``sin`` too.
         sin: see ``cos``.
         lengths: int64 ``[B]``; filled places of each request, so the place of its new token.
         places: int64 ``[T]``, ``0 .. T - 1``; T exceeds every length.
@@ -92,7 +93,8 @@ def attend_one(
     batch, groups, _, size = keys.shape
     heads = qkv.view(batch, -1, size)
     query_heads = heads.shape[1] - 2 * groups
-    cos, sin = cos[lengths][:, None], sin[lengths][:, None]
+    if cos.dim() == 2:
+        cos, sin = cos[lengths][:, None], sin[lengths][:, None]
     query = rotate(heads[:, :query_heads], cos, sin)
     key = rotate(heads[:, query_heads : query_heads + groups], cos, sin)
     rows = torch.arange(batch, device=keys.device)[:, None]
@@ -120,6 +122,8 @@ def attend_prompt(
 ) -> torch.Tensor:
     """Write whole prompts ``[B, S, ...]`` to the start of the cache and attend causally.
 
+    ``cos`` and ``sin`` are ``[S, D]``, or ``[B, S, D]`` where each request has its own.
+
     Prompts are padded at the right, where no token of theirs looks; what the padding leaves in the
     cache is overwritten before it is seen. So no mask is needed and the fastest kernels apply.
     """
@@ -127,7 +131,7 @@ def attend_prompt(
     groups, size = keys.shape[1], keys.shape[3]
     heads = qkv.view(batch, tokens, -1, size)
     query_heads = heads.shape[2] - 2 * groups
-    cos, sin = cos[:tokens, None], sin[:tokens, None]
+    cos, sin = cos[..., None, :], sin[..., None, :]
     query = rotate(heads[:, :, :query_heads], cos, sin)
     key = rotate(heads[:, :, query_heads : query_heads + groups], cos, sin)
     value = heads[:, :, query_heads + groups :]

@@ -18,10 +18,11 @@ from mmtrt.native.aot_config import AotConfig, read_aot_config, weights_of
 from mmtrt.native.aot_llm import CachePlan
 from mmtrt.native.aot_package import load_package
 from mmtrt.native.errors import NativeError
-from mmtrt.native.generation import Generation
+from mmtrt.native.generation import Generation, write
 from mmtrt.native.limits import LlmLimits, RequestSize, check_request
+from mmtrt.native.positions import Positions
 from mmtrt.native.rank_group import RankGroup, join_group
-from mmtrt.native.sampling import Sampler, Sampling
+from mmtrt.native.sampling import Sampling
 
 _CHECK_EVERY = 32
 """Greedy steps on a GPU between two looks at whether all requests have ended."""
@@ -66,6 +67,7 @@ class AotSession:
         self._values = plan.zeros(batch, dtype=self._dtype, device=self.device)
         self._ids = self._zeros(batch)
         self._lengths = self._zeros(batch)
+        self._shifts = self._zeros(batch, config.position_axes)
         self._history = self._zeros(batch, self.limits.max_seq_len)
         self._step = self._zeros(1)
         self._places = torch.arange(self.limits.max_seq_len, device=self.device)
@@ -75,7 +77,12 @@ class AotSession:
         self.load_ms = (perf_counter() - started) * 1e3
 
     def prefill(
-        self, prompts: Sequence[Sequence[int]], table: Any = None, *, new_tokens: int = 1
+        self,
+        prompts: Sequence[Sequence[int]],
+        table: Any = None,
+        *,
+        new_tokens: int = 1,
+        positions: Positions | None = None,
     ) -> torch.Tensor:
         """Start a batch and return the logits of its first new tokens, float32 ``[B, V]``.
 
@@ -83,6 +90,7 @@ class AotSession:
             prompts: ids of each request, unpadded; ``vocab_size + row`` is a row of ``table``.
             table: ``[P, H]`` of any floating type; may be left out when no id addresses it.
             new_tokens: how many tokens will be asked for; checked, not generated.
+            positions: where the packages' positions have axes; those of mere texts if left out.
 
         Raises:
             NativeError: RUN201 to RUN206, if a limit is exceeded; RUN212, if an id is beyond the
@@ -103,7 +111,8 @@ class AotSession:
         self._batch = batch = len(prompts)
         self._end = longest
         keys, values = self._caches(batch)
-        logits, tokens = self._packages["prompt"](ids, lengths, features, keys, values)
+        axial = self._placed(width, batch, positions)
+        logits, tokens = self._packages["prompt"](ids, lengths, features, keys, values, *axial)
         self._ids[:batch].copy_(tokens)
         self._lengths[:batch].copy_(lengths)
         self._history[:batch, 0].copy_(tokens)
@@ -150,12 +159,15 @@ class AotSession:
         max_new_tokens: int,
         sampling: Sampling | None = None,
         keep_logits: bool = False,
+        positions: Positions | None = None,
+        placeholder: int | None = None,
     ) -> Generation:
         """Answer a batch of prompts; a request that has ended waits for the others.
 
         With several ranks only the first is asked; the others follow.
 
-        Greedy answers are chosen on the device, others by ``Sampler`` on the host.
+        Greedy answers are chosen on the device, others on the host by each rank alike.
+        A row of the table stands for ``placeholder``, or the image token where that is ``None``.
 
         Raises:
             NativeError: RUN201 to RUN206, if a limit is exceeded.
@@ -163,19 +175,31 @@ class AotSession:
         sampling = sampling or Sampling()
         if self.group is not None and self.group.leads:
             self._check(prompts, table, max_new_tokens)
-            self.group.send((prompts, table, max_new_tokens, sampling))
-        greedy = sampling.top_k == 1 and sampling.repetition_penalty == 1.0
+            settings = {"max_new_tokens": max_new_tokens, "sampling": sampling}
+            placing = {"positions": positions, "placeholder": placeholder}
+            self.group.send((prompts, table, {**settings, **placing}))
         self._wait()
         started = perf_counter()
-        logits = self.prefill(prompts, table, new_tokens=max_new_tokens)
+        logits = self.prefill(prompts, table, new_tokens=max_new_tokens, positions=positions)
         self._wait()
         prefill_ms = (perf_counter() - started) * 1e3
+        if sampling.top_k != 1 or sampling.repetition_penalty != 1.0:
+            vocab_size, special = self.config.vocab_size, self.config.special_tokens
+            stands_for = special.image if placeholder is None else placeholder
+            return write(
+                logits.cpu().numpy(),
+                lambda tokens: self.decode(tokens).cpu().numpy().copy(),
+                # For the repetition penalty an image is its placeholder, as in transformers.
+                seen=[[i if i < vocab_size else stands_for or 0 for i in ids] for ids in prompts],
+                special=special,
+                max_new_tokens=max_new_tokens,
+                sampling=sampling,
+                keep_logits=keep_logits,
+                prefill_ms=prefill_ms,
+            )
         kept: list[Any] = [logits.cpu().numpy()] if keep_logits else []
         started = perf_counter()
-        if greedy:
-            answers = self._greedy(max_new_tokens, kept if keep_logits else None)
-        else:
-            answers = self._sampled(prompts, logits, max_new_tokens, sampling, kept, keep_logits)
+        answers = self._greedy(max_new_tokens, kept if keep_logits else None)
         decode_ms = (perf_counter() - started) * 1e3
         steps = max(map(len, answers)) - 1
         eos = self.config.special_tokens.eos
@@ -193,10 +217,10 @@ class AotSession:
         assert self.group is not None
         while True:
             try:
-                prompts, table, max_new_tokens, sampling = self.group.receive()
+                prompts, table, settings = self.group.receive()
             except EOFError:
                 return
-            self.generate(prompts, table, max_new_tokens=max_new_tokens, sampling=sampling)
+            self.generate(prompts, table, **settings)
 
     def _check(self, prompts: Sequence[Sequence[int]], table: Any, new_tokens: int) -> None:
         if not prompts or not all(prompts):
@@ -208,6 +232,23 @@ class AotSession:
         if highest >= vocab_size + rows or lowest < 0:
             wrong = lowest if lowest < 0 else highest
             raise NativeError(f"id {wrong} is beyond the prompt table", code="RUN212")
+
+    def _placed(
+        self, width: int, batch: int, positions: Positions | None
+    ) -> tuple[torch.Tensor, ...]:
+        """Return the positions of prompts as graphs take them, and remember those of tokens."""
+        axes = self.config.position_axes
+        if not axes:
+            return ()
+        if positions is None:
+            self._shifts.zero_()
+            places = torch.arange(width, device=self.device)
+            return (places.expand(axes, batch, width).contiguous(),)
+        placed = self._zeros(axes, batch, width)
+        given = torch.as_tensor(positions.prompts)
+        placed[..., : given.shape[-1]].copy_(given)
+        self._shifts[:batch].copy_(torch.as_tensor(positions.shifts))
+        return (placed,)
 
     def _greedy(self, new_tokens: int, kept: list[Any] | None) -> list[list[int]]:
         eos = self.config.special_tokens.eos
@@ -221,34 +262,6 @@ class AotSession:
             if kept is not None:
                 kept.append(logits.cpu().numpy().copy())
         return self._answers(new_tokens)
-
-    def _sampled(
-        self,
-        prompts: Sequence[Sequence[int]],
-        logits: torch.Tensor,
-        new_tokens: int,
-        sampling: Sampling,
-        kept: list[Any],
-        keep_logits: bool,
-    ) -> list[list[int]]:
-        vocab_size, special = self.config.vocab_size, self.config.special_tokens
-        samplers = [Sampler(sampling, row) for row in range(len(prompts))]
-        # For the repetition penalty an image is its placeholder, as in transformers.
-        seen = [[id_ if id_ < vocab_size else special.image for id_ in ids] for ids in prompts]
-        answers: list[list[int]] = [[] for _ in prompts]
-        for step in range(new_tokens):
-            rows = logits.cpu().numpy()
-            if keep_logits and step:
-                kept.append(rows.copy())
-            tokens = [sampler.pick(*each) for sampler, *each in zip(samplers, rows, seen)]
-            for ids, past, token in zip(answers, seen, tokens):
-                if not ids or ids[-1] not in special.eos:
-                    ids.append(token)
-                    past.append(token)
-            if all(ids[-1] in special.eos for ids in answers) or step == new_tokens - 1:
-                break
-            logits = self.decode(tokens)
-        return answers
 
     def _answers(self, steps: int) -> list[list[int]]:
         """Return the tokens so far, each request's up to and including the one that ended it."""
@@ -266,7 +279,8 @@ class AotSession:
         if self.device.type != "cuda":
             places = places[: -(-self._end // _SPAN) * _SPAN]
         ids, lengths = self._ids[:batch], self._lengths[:batch]
-        logits, tokens = self._packages[name](ids, lengths, places, *self._caches(batch))
+        axial = (self._shifts[:batch],) if self.config.position_axes else ()
+        logits, tokens = self._packages[name](ids, lengths, places, *self._caches(batch), *axial)
         ids.copy_(tokens)
         lengths.add_(1)
         self._history[:batch].index_copy_(1, self._step, tokens[:, None])

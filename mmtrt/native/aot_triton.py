@@ -250,6 +250,7 @@ def _attend(
         SPLITS=_PARTS,
         BLOCK=_PLACES,
         PADDED=max(triton.next_power_of_2(share), _MIN_PADDED),
+        OWN=cos.dim() == 3,
         num_warps=4,
     )
     wrap_triton(aot_kernels.attend_join)[(batch * heads,)](

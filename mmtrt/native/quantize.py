@@ -72,8 +72,15 @@ def quantize(
     Raises:
         NativeError: ART2xx, if the checkpoint cannot be read; QNT201, if it is quantized already;
             QNT202, if the calibration set cannot be used; QNT203, if the model cannot be
-            calibrated.
+            calibrated; QNT206, if its decoder reads what an encoder wrote.
     """
+    if (checkpoint_dir / "decoder").is_dir():
+        raise NativeError(
+            f"{checkpoint_dir}: the language model is a decoder that reads what an encoder wrote",
+            code="QNT206",
+            why="number formats are for models of one decoder",
+            fix="leave this stage out: quant=none",
+        )
     component = read_component(checkpoint_dir / "llm", "llm")
     if component.quantization:
         raise NativeError(

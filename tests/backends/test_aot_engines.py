@@ -113,7 +113,7 @@ def test_what_code_depends_on_is_in_the_key_of_engines_alone(changed: HostInfo) 
     assert "gpu" not in key_of(ours, "convert")
 
 
-@pytest.mark.parametrize("name", ["qwen2_vl", "gemma3", "blip2", "mllama"])
+@pytest.mark.parametrize("name", ["gemma3", "blip2", "mllama", "phi4_multimodal"])
 def test_a_family_without_a_graph_is_refused_by_the_plan(name: str) -> None:
     with pytest.raises(PlanError) as refused:
         plan(CPU, name)
@@ -150,7 +150,9 @@ AUTO: list[tuple[HostInfo, dict[str, Any], str, str]] = [
     (GPU, {"quant": "int8_sq"}, "onnxruntime", "aot_inductor has no quant=int8_sq"),
     (CPU, {"quant": "fp8"}, "aot_inductor", "quant=fp8, and no other engine has float8 weights"),
     (GPU, {"quant": "fp8", "tp": 2}, "aot_inductor", "tp=2"),
-    (GPU, {"name": "qwen2_vl"}, "onnxruntime", "aot_inductor has no graph for qwen2_vl"),
+    (GPU, {"name": "qwen2_vl"}, "aot_inductor", "NVIDIA H200 is here"),
+    (GPU, {"name": "qwen2_vl", "variant": "tiny_2_5"}, "aot_inductor", "NVIDIA H200 is here"),
+    (GPU, {"name": "gemma3"}, "onnxruntime", "aot_inductor has no graph for gemma3"),
 ]
 
 
@@ -186,5 +188,9 @@ def test_recipes_offer_what_their_families_have() -> None:
     for path in sorted((RECIPES / "recipe").glob("*.yaml")):
         document = yaml.safe_load(path.read_text())
         if "aot_inductor" in document.get("engines", ()):
-            offered.add(document.get("native_model_type") or document["hf_model_type"])
+            own = document.get("native_model_type") or document["hf_model_type"]
+            offered |= {
+                own,
+                *(each.get("hf_model_type", own) for each in document["variants"].values()),
+            }
     assert offered == plain

@@ -94,7 +94,7 @@ def test_every_model_with_one_decoder_has_every_format(name: str, quant: str) ->
 @pytest.mark.parametrize(
     ("words", "fix"),
     [
-        ("recipe=qwen2_vl variant=tiny quant=fp8", "quant=int8_sq"),
+        ("recipe=mllama variant=tiny quant=fp8", "quant=int8_sq"),
         ("recipe=llava variant=tiny quant=fp8 engine=onnxruntime", "engine=aot_inductor"),
         ("recipe=llava variant=tiny quant=int8_sq engine=aot_inductor", "engine=onnxruntime"),
         ("recipe=llava quant=fp8 backend=trtllm", "quant=int8_sq"),
@@ -115,7 +115,7 @@ def test_what_cannot_be_made_is_refused_with_a_way_out(words: str, fix: str) -> 
 
 
 def test_float8_names_what_computes_in_it() -> None:
-    (finding,) = found("QNT101", "recipe=qwen2_vl", "backend=native", "quant=fp8")
+    (finding,) = found("QNT101", "recipe=mllama", "backend=native", "quant=fp8")
     assert finding.message == "engine=onnxruntime has no quant=fp8"
     assert finding.why.endswith("; backend=trtllm has it, on GPUs that compute in float8")
     (finding,) = found("QNT101", "recipe=llava", "backend=trtllm", "quant=fp8")

@@ -24,12 +24,14 @@ def moving(frames: int, height: int, width: int, seed: int = 0) -> Any:
     return shown
 
 
-def make_video(path: Path, frames: int, height: int, width: int, seed: int = 0) -> str:
-    """Write an animated PNG, which keeps every value."""
+def make_video(
+    path: Path, frames: int, height: int, width: int, seed: int = 0, *, seconds: float = 1 / FPS
+) -> str:
+    """Write an animated PNG, which keeps every value; ``seconds`` are those of a frame."""
     from PIL import Image
 
     first, *others = (Image.fromarray(frame) for frame in moving(frames, height, width, seed))
-    first.save(path, save_all=True, append_images=others, duration=1000 / FPS)
+    first.save(path, save_all=True, append_images=others, duration=1000 * seconds)
     return str(path)
 
 

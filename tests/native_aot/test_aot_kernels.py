@@ -111,16 +111,19 @@ def matrix_in_float32(matrix: Matrix) -> Matrix:
     return Matrix(values=dense, columns=matrix.columns, bias=bias, input_scale=matrix.input_scale)
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["table", "own rows"])
 @pytest.mark.parametrize(
     ("groups", "share", "lengths"), [(2, 1, [150]), (2, 3, [0, 7]), (4, 4, [0, 64, 199])]
 )
 def test_attention_equals_the_plain_one_and_writes_the_same_cache(
-    groups: int, share: int, lengths: list[int]
+    groups: int, share: int, lengths: list[int], own: bool
 ) -> None:
     torch.manual_seed(0)
     size, places, splits, batch, heads = 32, 200, 4, len(lengths), groups * share
     angles = torch.randn(places, size // 2).repeat(1, 2)
     cos, sin, filled = angles.cos(), angles.sin(), torch.tensor(lengths)
+    if own:
+        cos, sin = (each[torch.randperm(places)[:batch]][:, None] for each in (cos, sin))
     qkv = torch.randn(batch, (heads + 2 * groups) * size)
     keys, values = (torch.randn(batch, groups, places + 1, size) for _ in range(2))
     ours, theirs = (keys, values), (keys.clone(), values.clone())
@@ -138,6 +141,7 @@ def test_attention_equals_the_plain_one_and_writes_the_same_cache(
         SPLITS=splits,
         BLOCK=32,
         PADDED=16,
+        OWN=own,
     )
     aot_kernels.attend_join[(batch * heads,)](partial, peaks, sums, out, D=size, SPLITS=splits)
     torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)

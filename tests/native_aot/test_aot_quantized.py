@@ -21,7 +21,7 @@ from tests.native.families import CASES, NEW_TOKENS, Built
 from tests.native_aot.eager import eager_packages
 
 FORMATS = ("int8_wo", "int4_wo", "int4_awq", "fp8")
-FAMILIES = ("llava", "llava_next", "llava_onevision", "internvl2")
+FAMILIES = ("llava", "llava_next", "llava_onevision", "internvl2", "qwen2_vl", "qwen2_5_vl")
 TOLERANCE = 1e-4
 BLOCK = 32
 """Smaller than the inputs of the tiny models, so that they have several blocks."""
@@ -31,7 +31,12 @@ def ids(param: Any) -> str:
     return "-".join(param)
 
 
-QUICK = {("llava_next", "int8_wo"), ("llava_onevision", "int4_awq"), ("internvl2", "fp8")}
+QUICK = {
+    ("llava_next", "int8_wo"),
+    ("llava_onevision", "int4_awq"),
+    ("internvl2", "fp8"),
+    ("qwen2_vl", "int4_wo"),
+}
 EAGER = [
     pytest.param(
         (name, "eager"),

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mmtrt.native.aot_build import NESTED, save_weights, write_state
+from mmtrt.native.aot_graphs import cast
 from mmtrt.native.aot_llm import MergedDecoder
 from mmtrt.native.weights import load_weights
 
@@ -61,6 +62,16 @@ def test_a_decoder_has_one_type_and_its_weights_are_written_as_they_are(tmp_path
     expected = {f"decoder.{name}": each for name, each in decoder.state_dict().items()}
     assert written.keys() == expected.keys()
     assert all(torch.equal(written[name], each) for name, each in expected.items())
+
+
+def test_rotary_frequencies_are_not_rounded() -> None:
+    """transformers keeps them in float32, whatever type weights are loaded in."""
+    expected = {name: each.clone() for name, each in small_llama(torch.float32).named_buffers()}
+    assert any(name.endswith("inv_freq") for name in expected)
+    model = cast(small_llama(torch.float32), "cpu", torch.bfloat16)
+    assert {each.dtype for each in model.parameters()} == {torch.bfloat16}
+    for name, each in model.named_buffers():
+        assert torch.equal(each, expected[name]), name
 
 
 def test_tensors_of_every_type_are_written(tmp_path: Path) -> None:

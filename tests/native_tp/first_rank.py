@@ -14,14 +14,20 @@ def answer(engines: str, model: str, output: str, asked: str) -> int:
     import numpy as np
 
     from mmtrt.native.multimodal_session import MultimodalSession
+    from mmtrt.native.sampling import Sampling
 
     texts, pictures, new_tokens = json.loads(asked)
     session = MultimodalSession(Path(engines), Path(model))
-    generation = session.answer(
-        texts, pictures, max_new_tokens=new_tokens, keep_logits=True
-    ).generation
+    # A penalty that changes nothing takes the path through the host.
+    ways = {"greedy": Sampling(), "sampled": Sampling(repetition_penalty=1 + 1e-12)}
+    tokens = {}
+    for name, sampling in ways.items():
+        generation = session.answer(
+            texts, pictures, max_new_tokens=new_tokens, sampling=sampling, keep_logits=True
+        ).generation
+        tokens[name] = generation.token_ids
     np.savez(output, logits=np.stack(generation.logits))
-    Path(output).with_suffix(".json").write_text(json.dumps(generation.token_ids))
+    Path(output).with_suffix(".json").write_text(json.dumps(tokens))
     return 0
 
 

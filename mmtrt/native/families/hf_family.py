@@ -22,8 +22,8 @@ from mmtrt.native.hf_model import HfModel
 from mmtrt.native.hf_names import names_in_files
 from mmtrt.native.weights import load_weights
 
-PLAIN_TEXT_TYPES = ("llama", "mistral", "qwen2")
-"""Language models that differ in sizes and biases only."""
+PLAIN_TEXT_TYPES = ("llama", "mistral", "qwen2", "qwen2_vl_text", "qwen2_5_vl_text")
+"""Language models that differ in sizes, biases and axes of positions only."""
 _NO_LINEAR = re.compile(r"norm|embed|\bln_|_ln\b|relative_attention_bias")
 
 
@@ -39,8 +39,8 @@ class HfFamily:
     """Name of the class in ``transformers``."""
     parts: ClassVar[Parts]
     plain_text: ClassVar[bool] = False
-    """Whether the language model is one of ``PLAIN_TEXT_TYPES`` with plain positions, below
-    ``model.language_model.``: what engines with graphs of their own can take."""
+    """Whether the language model, below ``model.language_model.``, is one of ``PLAIN_TEXT_TYPES``
+    and needs ids, a table and positions alone: what engines with graphs of their own can take."""
     unused: ClassVar[tuple[str, ...]] = ()
     """Prefixes of tensors that generation does not need."""
 
@@ -203,7 +203,6 @@ class HfFamily:
         Raises:
             NativeError: MDL208.
         """
-        from transformers import AutoModelForCausalLM
         from transformers.initialization import no_init_weights
 
         text = self.config(component.hf_config).get_text_config(decoder=True)
@@ -215,7 +214,13 @@ class HfFamily:
                 fix="use engine=onnxruntime",
             )
         with no_init_weights():
-            return AutoModelForCausalLM.from_config(text, attn_implementation="eager").eval()
+            return self.causal_model(text).eval()
+
+    def causal_model(self, text: Any) -> Any:
+        """Return a language model with its head, for the configuration of one that is plain."""
+        from transformers import AutoModelForCausalLM
+
+        return AutoModelForCausalLM.from_config(text, attn_implementation="eager")
 
     def vision_graph(self, model: Any) -> Graph:
         """Return the vision encoder of a loaded model."""

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import nn
+from transformers import AutoModel
 from transformers.models.qwen2_vl.modeling_qwen2_vl import (
     Qwen2VLModel,
     apply_rotary_pos_emb_vision,
@@ -101,7 +102,8 @@ def _attend(
     split = attention.qkv(hidden).reshape(rows, 3, heads, -1).permute(1, 0, 2, 3)
     query, key = apply_rotary_pos_emb_vision(split[0], split[1], *rotation)
     scores = query.transpose(0, 1) @ key.transpose(0, 1).transpose(1, 2) * attention.scaling
-    weights = (scores + mask).softmax(dim=-1)
+    # The mask is float32, and so is the sum with it.
+    weights = (scores + mask).softmax(dim=-1).to(hidden.dtype)
     seen = (weights @ split[2].transpose(0, 1)).transpose(0, 1).reshape(rows, -1)
     return attention.proj(seen)
 
@@ -172,15 +174,15 @@ class Qwen2VlFrontend(VideoFrontend):
         """Begin with positions in three axes: time, height and width for what is shown."""
         base = super().start(prepared, features, engines)
         placed = [self._positions(single) for single in prepared.notes["singles"]]
-        deltas = np.array([each.max() + 1 - each.shape[1] for each in placed], dtype=np.int64)
+        # As generate goes on, whatever rope_deltas say: text may stand before a long video's end.
+        shifts = np.stack([each[:, -1] + 1 - each.shape[1] for each in placed], axis=1)
 
         def feed(window: Window) -> Mapping[str, Any]:
             if not window.is_prefill:
-                later = plain_positions(window) + deltas[:, None]
-                return {"positions": np.repeat(later[None], _AXES, axis=0)}
+                return {"positions": plain_positions(window) + shifts[..., None]}
             positions = np.zeros((_AXES, *window.ids.shape), dtype=np.int64)
             for row, each in enumerate(placed):
-                positions[:, row, -each.shape[1] :] = each
+                positions[:, row, window.shown[row]] = each
             return {"positions": positions}
 
         return replace(base, feed=feed)
@@ -199,11 +201,24 @@ class Qwen2VlFrontend(VideoFrontend):
         return positions[:, 0].numpy()
 
 
+class TextWithHead(nn.Module):
+    """The language model alone, named as causal ones are; transformers has no class for it."""
+
+    def __init__(self, text: Any) -> None:
+        """Make it from its configuration, without weights."""
+        super().__init__()
+        self.config = text
+        self.model = AutoModel.from_config(text, attn_implementation="eager")
+        # On no device: nothing of it is filled before the weights come.
+        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False, device="meta")
+
+
 class Qwen2Vl(HfFamily):
     """See ``Family``."""
 
     name = "qwen2_vl"
     model_class = "Qwen2VLForConditionalGeneration"
+    plain_text: ClassVar[bool] = True
     parts: ClassVar[Parts] = {
         "vision": ("model.visual.",),
         "llm": ("model.language_model.", "lm_head."),
@@ -246,6 +261,10 @@ class Qwen2Vl(HfFamily):
             hidden_size=text.hidden_size,
             position_axes=(_AXES,),
         )
+
+    def causal_model(self, text: Any) -> TextWithHead:
+        """See ``HfFamily.causal_model``."""
+        return TextWithHead(text)
 
     def frontend(self, model_dir: Path, llm: EngineConfig, vision: EngineConfig) -> Qwen2VlFrontend:
         """See ``Family.frontend``."""

@@ -9,10 +9,10 @@ Each family supports some formats only; the tools find out after loading the wei
 engine formats ``aot_inductor`` alone has float8 weights, and it has no ``int8_sq``.
 
 ## Example
-    mmtrt check recipe=qwen2_vl variant=tiny quant=fp8
+    mmtrt check recipe=mllama variant=tiny quant=fp8
 
 ## Use instead
-    mmtrt check recipe=qwen2_vl variant=tiny quant=int8_sq
+    mmtrt check recipe=mllama variant=tiny quant=int8_sq
 
 ## Source
 TensorRT-LLM 1.2 multimodal README, section of each model; ``mmtrt.backends``.
