@@ -203,10 +203,13 @@ def _check_locals(recipe: Recipe, node: Node) -> None:
     for local in node.locals:
         if not Path(local.path).exists():
             key = _LOCAL_KEYS.get(local.name, ("run", "image"))
+            what, why = "no such file or directory", "reads it"
+            if "://" in local.path:
+                what, why = "not a file, but an address", "opens files and fetches nothing"
             raise RecipeError(
-                f"no such file or directory: {local.path}",
+                f"{what}: {local.path}",
                 code="CFG107",
                 at=recipe.where(key),
-                why=f"stage {node.id} reads it",
+                why=f"stage {node.id} {why}",
                 fix=f"{'.'.join(key)}=<path that exists>",
             )

@@ -93,6 +93,13 @@ def test_missing_picture_is_named(tiny, tmp_path):
     assert str(tmp_path / "gone.png") in caught.value.message
 
 
+def test_an_address_is_no_file(tiny):
+    with pytest.raises(RecipeError, match="not a file, but an address") as caught:
+        make_plan(tiny(run__image="https://example.org/a.png"), HOST)
+    assert caught.value.code == "CFG107"
+    assert "fetches nothing" in caught.value.why
+
+
 def test_unknown_port_and_unknown_source_are_refused(tiny):
     wrong_port = with_stages(
         tiny(), convert=StageSpec(kind="convert", needs={"modell": "download"})
