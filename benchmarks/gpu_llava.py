@@ -39,6 +39,7 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRot
 
 from benchmarks.gpu_rounding import FORMATS, packed_layer, rounded
 from mmtrt.native.aot_build import compile_decoder
+from mmtrt.native.aot_config import CONFIG_FILE, read_aot_config
 from mmtrt.native.aot_llm import MergedDecoder
 from mmtrt.native.aot_session import AotSession
 from mmtrt.native.component import SpecialTokens
@@ -504,6 +505,9 @@ def build(
     """Compile what is missing and load it; compile one package and return none if asked to."""
     options = {name: json.loads(value) for name, value in (o.split("=") for o in flags.option)}
     present = {path.stem for path in work.glob("*.pt2")}
+    if present and (work / CONFIG_FILE).is_file() and read_aot_config(work).limits != limits:
+        # A cache of another length would be read with the strides of theirs, without a word.
+        raise SystemExit(f"{work} holds packages for other limits: empty it, or give their flags")
     compile_decoder(
         decoder,
         work,

@@ -125,7 +125,7 @@ def test_a_missing_package_is_told_with_its_extra() -> None:
 
 
 def test_packed_weights_do_not_become_plans() -> None:
-    with pytest.raises(RuleViolation, match="backend native has no quant=int8_wo"):
+    with pytest.raises(RuleViolation, match="engine=tensorrt_rtx has no quant=int8_wo"):
         check_plan(plan(host(), target__sm=89, until="assemble", quant="int8_wo"))
 
 
