@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import sys
 import tempfile
 from collections.abc import Callable
@@ -46,6 +47,9 @@ SECTIONS: dict[str, Callable[[Bench], Section]] = {
 def main() -> int:
     """Measure, print, and write the table; 1 if a goal was missed or a measurement failed."""
     options = _parser().parse_args()
+    # As pip leaves an installation, and as the peers were left: a checkout may never have been
+    # compiled, and then every start compiles it anew.
+    compileall.compile_dir(ROOT / "mmtrt", quiet=1)
     peers = ensure(options.peers) if options.install_peers else Peers(options.peers)
     with tempfile.TemporaryDirectory(prefix="mmtrt-bench-", dir=options.work) as work:
         bench = Bench(
