@@ -96,7 +96,7 @@ def measure(bench: Bench) -> Section:
 
 
 def _trained(section: Section, work: Path) -> None:
-    built = list(_build(MODEL, work, PICTURES, max_batch_size=BATCH, max_seq_len=96))
+    built = list(build_engines(MODEL, work, PICTURES, max_batch_size=BATCH, max_seq_len=96))
     pictures = drawn_pictures(work / "drawn")
     plain = 0.0
     for each in built:
@@ -116,7 +116,7 @@ def _trained(section: Section, work: Path) -> None:
 def _random(section: Section, work: Path) -> None:
     _make_random(work / "model")
     built = list(
-        _build(
+        build_engines(
             *(work / "model", work, _texts(work / "texts")),
             max_batch_size=REQUESTS,
             max_seq_len=MAX_SEQ_LEN,
@@ -189,14 +189,21 @@ def _size(section: Section, model: str, each: Built) -> None:
     )
 
 
-def _build(
-    model: Path, work: Path, dataset: Path, *, max_batch_size: int, max_seq_len: int
+def build_engines(
+    model: Path,
+    work: Path,
+    dataset: Path,
+    *,
+    max_batch_size: int,
+    max_seq_len: int,
+    formats: Sequence[str] = FORMATS,
+    engine_format: str = "onnxruntime",
 ) -> Iterator[Built]:
     """Yield the engines of each format, built by the stages as a recipe starts them."""
     run_stage("convert", "--model-dir", model, "--output-dir", work / "none")
     vision = ("--checkpoint-dir", work / "none" / "vision", "--output-dir", work / "vision")
     run_stage("build_vision", *vision, "--max-batch-size", max_batch_size)
-    for name in FORMATS:
+    for name in formats:
         checkpoint, engine = work / name, work / f"engine-{name}"
         if name != "none":
             run_stage(
@@ -208,7 +215,7 @@ def _build(
             "build_llm",
             *("--checkpoint-dir", checkpoint / "llm", "--output-dir", engine / "llm"),
             *("--max-batch-size", max_batch_size, "--max-seq-len", max_seq_len),
-            *("--max-input-len", max_seq_len - 16),
+            *("--max-input-len", max_seq_len - 16, "--engine", engine_format),
         )
         (engine / "vision").symlink_to(work / "vision")
         yield Built(name, engine, *_linear_bytes(work / "none" / "llm", checkpoint / "llm"))

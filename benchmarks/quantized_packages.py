@@ -12,7 +12,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.quantization import BATCH, MODEL, PICTURES, count_right, drawn_pictures, run_stage
+from benchmarks.quantization import (
+    BATCH,
+    MODEL,
+    PICTURES,
+    build_engines,
+    count_right,
+    drawn_pictures,
+)
 
 FORMATS = ("none", "int8_wo", "int4_wo", "int4_awq", "fp8")
 MAX_SEQ_LEN = 96
@@ -25,9 +32,6 @@ def main() -> int:
 
 
 def _measure(work: Path) -> int:
-    run_stage("convert", "--model-dir", MODEL, "--output-dir", work / "none")
-    vision = ("--checkpoint-dir", work / "none/vision", "--output-dir", work / "vision")
-    run_stage("build_vision", *vision, "--max-batch-size", BATCH)
     pictures = drawn_pictures(work / "drawn")
     plain, failed = 0, False
     print(
@@ -35,27 +39,20 @@ def _measure(work: Path) -> int:
         + "| --- " * 4
         + "|"
     )
-    for name in FORMATS:
-        checkpoint, engine = work / name, work / f"engine-{name}"
-        if name != "none":
-            run_stage(
-                "quantize",
-                *("--checkpoint-dir", work / "none", "--output-dir", checkpoint, "--format", name),
-                *("--model-dir", MODEL, "--calib-dataset", PICTURES),
-            )
-        run_stage(
-            "build_llm",
-            *("--checkpoint-dir", checkpoint / "llm", "--output-dir", engine / "llm"),
-            *("--max-batch-size", BATCH, "--max-seq-len", MAX_SEQ_LEN),
-            *("--max-input-len", MAX_SEQ_LEN - 16, "--engine", "aot_inductor"),
-        )
-        (engine / "vision").symlink_to(work / "vision")
-        count, total = count_right(engine, pictures)
+    built = build_engines(
+        *(MODEL, work, PICTURES),
+        max_batch_size=BATCH,
+        max_seq_len=MAX_SEQ_LEN,
+        formats=FORMATS,
+        engine_format="aot_inductor",
+    )
+    for each in built:
+        count, total = count_right(each.engine, pictures)
         plain = plain or count
         failed |= count < 0.98 * plain
-        size = (engine / "llm/weights.safetensors").stat().st_size / 1e6
+        size = (each.engine / "llm/weights.safetensors").stat().st_size / 1e6
         share = f"{count / plain:.4f}"
-        print(f"| `{name}` | {count} of {total} | {share} | {size:.2f} MB |", flush=True)
+        print(f"| `{each.format}` | {count} of {total} | {share} | {size:.2f} MB |", flush=True)
     return int(failed)
 
 
