@@ -54,7 +54,7 @@ bench: $(VENV)/.dev ## measure and write docs/benchmarks.md; fails if a goal is 
 	$(BIN)/python -m benchmarks.all --write
 
 docs: $(VENV)/.dev ## write docs/recipes/, one page a recipe
-	$(BIN)/python -m mmtrt.report.recipe_page docs/recipes
+	$(BIN)/python -m tools.recipe_pages.page docs/recipes
 
 format: $(VENV)/.dev ## format the code
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
@@ -66,7 +66,7 @@ type: $(VENV)/.dev ## check types
 	$(BIN)/mypy
 
 golden: $(VENV)/.dev ## rewrite the golden files
-	MMTRT_GOLDEN=1 $(BIN)/python -m pytest tests/report
+	MMTRT_GOLDEN=1 $(BIN)/python -m pytest tests/report tests/export
 
 check: lint type test test-rtx ## what CI runs
 

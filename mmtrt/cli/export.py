@@ -12,10 +12,10 @@ from pathlib import Path
 from mmtrt.cli import locking
 from mmtrt.cli.arguments import parse
 from mmtrt.errors import HostError, UsageError
+from mmtrt.export import to_sh
+from mmtrt.export.graph import to_dot, to_mermaid
 from mmtrt.plan.graph import Plan
 from mmtrt.redaction import MASK, of_environment
-from mmtrt.report.export_graph import to_dot, to_mermaid
-from mmtrt.report.export_sh import to_sh
 from mmtrt.rules.check import check_plan, find
 
 USAGE = """\

@@ -46,8 +46,8 @@ def main(args: list[str]) -> int:
         return 0
     if len(arguments.words) > 1:
         raise UsageError("mmtrt pack takes one run", code="CFG002", fix="mmtrt pack --help")
-    from mmtrt.report.packing.contents import contents
-    from mmtrt.report.packing.write import write_pack
+    from mmtrt.pack.contents import contents
+    from mmtrt.pack.write import write_pack
     from mmtrt.report.places import place
     from mmtrt.report.targets import RunTarget, find_target
     from mmtrt.report.units import size_text

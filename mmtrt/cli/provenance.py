@@ -11,7 +11,7 @@ from mmtrt.cli.arguments import parse
 from mmtrt.errors import UsageError
 
 if TYPE_CHECKING:
-    from mmtrt.report.provenance.build import Build
+    from mmtrt.provenance.build import Build
 
 USAGE = """\
 mmtrt provenance [RUN|ARTIFACT] [STAGE] [--point POINT] [--format slsa|cyclonedx] [-o FILE]
@@ -54,8 +54,8 @@ def main(args: list[str]) -> int:
     if len(arguments.words) > 2:
         raise UsageError("mmtrt provenance takes a run and a stage", code="CFG002")
     from mmtrt.artifacts.atomic import write_text
+    from mmtrt.provenance.build import build_of
     from mmtrt.report.places import place
-    from mmtrt.report.provenance.build import build_of
     from mmtrt.report.targets import RunTarget, find_target
 
     runs = place("runs", arguments.text("--runs"), arguments.overrides)
@@ -80,9 +80,9 @@ def main(args: list[str]) -> int:
 def writer(form: str) -> Callable[[Build], str]:
     """Return what writes a format."""
     if form == "slsa":
-        from mmtrt.report.provenance.slsa import to_slsa
+        from mmtrt.provenance.slsa import to_slsa
 
         return to_slsa
-    from mmtrt.report.provenance.cyclonedx import to_cyclonedx
+    from mmtrt.provenance.cyclonedx import to_cyclonedx
 
     return to_cyclonedx

@@ -34,7 +34,7 @@ def main(args: list[str]) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 65536):
         raise UsageError(f"mmtrt ui: {text!r} is no port", code="CFG002", fix="--port 0 to 65535")
     from mmtrt.report.places import place
-    from mmtrt.report.ui.serve import is_loopback, serve
+    from mmtrt.ui.serve import is_loopback, serve
 
     root = place("runs", arguments.text("--runs"), arguments.overrides)
     host = arguments.text("--host") or "127.0.0.1"

@@ -17,9 +17,9 @@ import pytest
 
 from mmtrt.backends.flags import parse, problems, tool_of
 from mmtrt.cli import dispatch
-from mmtrt.report.packing import launcher
-from mmtrt.report.packing.code import bundled
-from mmtrt.report.packing.contents import _needs, split_command
+from mmtrt.pack import launcher
+from mmtrt.pack.code import bundled
+from mmtrt.pack.contents import _needs, split_command
 from mmtrt.report.runs import run_dirs
 from mmtrt.report.targets import read_run
 from tests.provenance.conftest import fake_home, mmtrt, real_home  # noqa: F401 - fixtures

@@ -10,7 +10,7 @@ import pytest
 
 from mmtrt.artifacts.store import Store
 from mmtrt.cli import dispatch
-from mmtrt.report.provenance.build import build_of
+from mmtrt.provenance.build import build_of
 from mmtrt.report.runs import run_dirs
 from mmtrt.report.targets import read_run
 
@@ -167,8 +167,8 @@ def test_manifests_of_older_versions_are_enough(build, fake_home, tmp_path):
     """Without the field ``made`` times, inputs and versions come from what there was before."""
     from dataclasses import replace
 
-    from mmtrt.report.provenance.cyclonedx import to_cyclonedx
-    from mmtrt.report.provenance.slsa import to_slsa
+    from mmtrt.provenance.cyclonedx import to_cyclonedx
+    from mmtrt.provenance.slsa import to_slsa
 
     def older(artifact):
         return replace(artifact, manifest=replace(artifact.manifest, made={}))

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from mmtrt.report.collect import Report, StageRow
 from mmtrt.report.render import to_json, to_markdown
-from tests.report.golden_text import check
+from tests.golden_text import check
+
+GOLDEN = Path(__file__).parent / "golden"
 
 REPORT = Report(
     run="outputs/runs/20260102T030405Z-llava",
@@ -81,7 +84,7 @@ REPORT = Report(
 
 
 def test_markdown_is_as_recorded():
-    check("report.md", to_markdown(REPORT))
+    check(GOLDEN / "report.md", to_markdown(REPORT))
 
 
 def test_json_is_plain_data():
