@@ -1,26 +1,25 @@
-"""``mmtrt lock``: pin what recipes leave open."""
+"""``mmtrt lock``: write or check what recipes leave open."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmtrt.cli.arguments import MULTIRUN, Arguments, parse
-from mmtrt.cli.lock_check import check, nothing_locked, report_upgrade
-from mmtrt.cli.lock_telling import say, tell
-from mmtrt.cli.locking import NAME
-from mmtrt.errors import MmtrtError, UsageError
+from mmtrt.cli.locking import NAME, lock_command
+from mmtrt.errors import LockStale, MmtrtError, RecipeError, UsageError
 
 if TYPE_CHECKING:
     from mmtrt.config.points import Composer
     from mmtrt.config.recipe import Recipe
-    from mmtrt.pins.entry import Entry
-    from mmtrt.pins.lock_file import Entries, LockFile
-    from mmtrt.pins.renew import Renewed
-    from mmtrt.pins.resolve import Upgrade
+    from mmtrt.lock.drift import Drift
+    from mmtrt.lock.lock_file import LockFile
+    from mmtrt.lock.resolve import Resolver
+    from mmtrt.lock.tables import Lock, LockedRecipe
 
 USAGE = """\
 mmtrt lock [OVERRIDES...] [-m] [--check] [--upgrade [NAME...]] [--prune] [-o FILE] [--json]
@@ -28,14 +27,14 @@ mmtrt lock [OVERRIDES...] [-m] [--check] [--upgrade [NAME...]] [--prune] [-o FIL
 
 Write what a recipe leaves open into mmtrt.lock: the commits and digests behind downloads and
 clones, the packages of environments, the versions of tools, what backend=auto came to. A lock holds
-what was locked before, and all that the new choices need; entries of other recipes stay as they
-are. Without overrides, every entry is made anew.
+what was locked before, and all that the new choices need; other recipes stay as they are. Without
+overrides, every recipe in it is locked anew.
 
 What was locked stays locked as long as the recipe asks for the same. A name that is new stands for
 what the store has under it, else for what the hub, the git server or the package index say.
 
   -m                every point of a sweep, with the overrides of `mmtrt -m`
-  --check           write nothing; exit 4 if an entry does not describe its recipe and this host
+  --check           write nothing; exit 4 if the lock does not describe a recipe and this host
   --upgrade         ask for everything anew; with NAMEs for these: a stage, a repository, a package,
                     or `backend`
   --prune           take out what no recipe has any more; with overrides, also what other choices
@@ -52,18 +51,21 @@ what the store has under it, else for what the hub, the git server or the packag
 GONE = "-cd DIR, if it is of your own; else mmtrt lock --prune takes it out of the lock"
 
 
-@dataclass
-class Wanted:
-    """The choices of one recipe and variant that are to be locked or checked."""
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One choice, held against the lock."""
 
     name: str
-    recipes: list[Recipe] = field(default_factory=list)
-    kept: list[Entry] = field(default_factory=list)
-    """Of choices that cannot be composed any more; they stay as they are."""
+    """``recipe/variant``."""
+    choice: str
+    """The overrides, as one would type them."""
+    drift: tuple[Drift, ...]
+    is_gone: bool = False
+    """Whether no recipe has it any more."""
 
 
 def main(args: list[str]) -> int:
-    """Write or check entries; exit 4 if ``--check`` finds a stale one."""
+    """Lock recipes, or check them; exit 4 if ``--check`` finds a stale one."""
     switches = ("--check", "--upgrade", "--prune", "--json", *MULTIRUN)
     valued = ("-o", "--output", "--lock")
     arguments = parse("lock", args, USAGE, switches, valued)
@@ -71,7 +73,7 @@ def main(args: list[str]) -> int:
         return 0
     _check_usage(arguments)
     from mmtrt.config.points import Composer
-    from mmtrt.pins.lock_file import LockFile
+    from mmtrt.lock.lock_file import LockFile
 
     said = (arguments.text(name) for name in ("-o", "--output", "--lock"))
     path = Path(next(filter(None, said), NAME))
@@ -81,16 +83,8 @@ def main(args: list[str]) -> int:
         )
     if path.is_dir():
         raise UsageError(f"{path} is a directory, not a lock file", code="CFG003")
-    lock, composer = LockFile(path), Composer(arguments.config_dirs)
-    entries = lock.read()
-    compose = _composing(composer, arguments)
-    if arguments.on("--check") and not arguments.on("--upgrade"):
-        return check(lock, entries, _points(composer, arguments), compose, arguments)
-    wanted = _wanted(lock, entries, _points(composer, arguments), compose, arguments)
-    renewed = _renewed(wanted, entries, arguments)
-    if arguments.on("--check"):
-        return report_upgrade(lock, entries, renewed, arguments)
-    return _write(lock, entries, wanted, renewed, arguments)
+    work = _Work(LockFile(path), Composer(arguments.config_dirs), arguments)
+    return work.check() if arguments.on("--check") else work.write()
 
 
 def _check_usage(arguments: Arguments) -> None:
@@ -104,166 +98,272 @@ def _check_usage(arguments: Arguments) -> None:
         )
     if arguments.on("--prune") and arguments.on("--check"):
         raise UsageError("--prune writes and --check does not", code="CFG002")
-    if is_sweep(arguments) and not arguments.overrides:
+    if any(map(arguments.on, MULTIRUN)) and not arguments.overrides:
         raise UsageError(
             "mmtrt lock -m needs overrides",
             code="CFG002",
-            why="without any, every entry is made anew",
+            why="without any, every recipe is locked anew",
             fix="mmtrt lock, or mmtrt lock -m with the overrides of the sweep",
         )
 
 
-def is_sweep(arguments: Arguments) -> bool:
-    """Return whether the overrides are those of a sweep."""
-    return any(arguments.on(each) for each in MULTIRUN)
+class _Work:
+    """One call of ``mmtrt lock``."""
 
+    def __init__(self, file: LockFile, composer: Composer, arguments: Arguments) -> None:
+        """Read the lock and compose what was asked for."""
+        self.file, self.composer, self.arguments = file, composer, arguments
+        self.seen = file.read()
+        self.asked = [self.compose(words) for words in self._points()]
+        if not self.asked and not self.seen.recipes:
+            raise LockStale(
+                f"{file.title} has no entries"
+                if file.path.exists()
+                else f"there is no {file.title}",
+                code="LCK102",
+                fix="mmtrt lock recipe=<name> variant=<name>; mmtrt ls lists them",
+            )
 
-def _composing(composer: Composer, arguments: Arguments) -> Callable[[Sequence[str]], Recipe]:
-    from mmtrt.config.recipe import resolve
+    def _points(self) -> list[tuple[str, ...]]:
+        """Return the overrides of each point that was asked for; none where nothing was said."""
+        words = self.arguments.overrides
+        if not any(map(self.arguments.on, MULTIRUN)):
+            return [tuple(words)] if words else []
+        from mmtrt.cli.sweep_reading import expanded
 
-    dirs = tuple(arguments.config_dirs)
+        return expanded(self.composer, words)
 
-    def compose(words: Sequence[str]) -> Recipe:
-        composed = composer.compose(words)
+    def compose(self, words: Sequence[str]) -> Recipe:
+        """Return the recipe of one choice."""
+        from mmtrt.config.recipe import resolve
+
+        composed = self.composer.compose(words)
+        dirs = tuple(self.arguments.config_dirs)
         return resolve(composed.settings, tuple(composed.overrides), composed.where, dirs)
 
-    return compose
+    def names(self, lock: Lock) -> list[str]:
+        """Return the recipes that this call is about."""
+        from mmtrt.lock.needs import recipe_name
 
+        return list(dict.fromkeys(map(recipe_name, self.asked))) or list(lock.recipes)
 
-def _points(composer: Composer, arguments: Arguments) -> list[tuple[str, ...]]:
-    """Return the overrides of each point that was asked for; none where nothing was said."""
-    if not is_sweep(arguments):
-        return [tuple(arguments.overrides)] if arguments.overrides else []
-    from mmtrt.cli.sweep_reading import expanded
+    def made(self, old: Lock, resolver: Resolver) -> Lock:
+        """Return the lock of what was asked for, and of what was locked of these recipes before."""
+        lock, arguments = old, self.arguments
+        is_whole = arguments.on("--prune") and self.asked
+        for name in self.names(old):
+            block = None if is_whole else old.recipes.get(name)
+            recipes, is_kept = self._recipes(name, block)
+            lock = resolver.locked(lock, name, recipes, block if is_kept else None)
+        unknown = set(resolver.upgrade.names) - resolver.known
+        if unknown:
+            raise UsageError(
+                f"nothing that is locked is called {', '.join(sorted(unknown))}",
+                code="CFG003",
+                why=f"there are {', '.join(sorted(resolver.known))}",
+                fix="mmtrt lock --upgrade, for everything",
+            )
+        return lock
 
-    return expanded(composer, arguments.overrides)
+    def _recipes(self, name: str, block: LockedRecipe | None) -> tuple[list[Recipe], bool]:
+        """Return the choices of a recipe, old ones first, and whether some cannot be made anew."""
+        from mmtrt.lock.needs import recipe_name, words_of
 
+        found: dict[frozenset[str], Recipe] = {}
+        is_kept, prune = False, self.arguments.on("--prune")
+        for line, words in block.lines() if block else ():
+            try:
+                recipe = self.compose(words)
+            except MmtrtError as error:
+                if not prune and not self.asked:
+                    error.at, error.fix = f"{self.file.title}: {name}: {line}", GONE
+                    raise
+                what = "taken out" if prune else "not made anew"
+                say(f"note: {name} ({line}) is {what}: {error.message}")
+                is_kept = is_kept or not prune
+                continue
+            found.setdefault(frozenset(words_of(recipe)), recipe)
+        for recipe in self.asked:
+            if recipe_name(recipe) == name:
+                found.setdefault(frozenset(words_of(recipe)), recipe)
+        return list(found.values()), is_kept
 
-def _wanted(
-    lock: LockFile,
-    entries: Entries,
-    points: Sequence[Sequence[str]],
-    compose: Callable[[Sequence[str]], Recipe],
-    arguments: Arguments,
-) -> list[Wanted]:
-    """Return what is to be locked: the points, and what was locked of their recipes before.
+    def write(self) -> int:
+        """Put what was asked for into the file and tell what changed."""
+        resolver = self._resolver()
+        new = self.made(self.seen, resolver)
 
-    Raises:
-        LockStale: LCK102, if nothing was asked for and nothing is locked.
-        RecipeError: for every mistake in a point, or in what is locked if nothing was asked for.
-    """
-    from mmtrt.pins.describe import name_of, words_of
+        def change(present: Lock) -> Lock:
+            # Another process wrote meanwhile: nothing has to be asked for again.
+            nonlocal new
+            new = new if present == self.seen else self.made(present, resolver)
+            return new
 
-    prune, found = arguments.on("--prune"), dict[str, Wanted]()
-    seen: set[tuple[str, frozenset[str]]] = set()
+        self.file.update(change)
+        from mmtrt.lock.drift import changes
 
-    def add(recipe: Recipe) -> None:
-        name = name_of(recipe)
-        place = name, frozenset(words_of(recipe))
-        if place not in seen:
-            seen.add(place)
-            found.setdefault(name, Wanted(name)).recipes.append(recipe)
-
-    asked = [compose(words) for words in points]
-    for recipe in asked:
-        found.setdefault(name_of(recipe), Wanted(name_of(recipe)))
-    if not points and not entries:
-        raise nothing_locked(lock)
-    for name in entries if not points else [] if prune else list(found):
-        found.setdefault(name, Wanted(name))
-        for entry in entries.get(name, ()):
-            for line, words in zip(entry.overrides, entry.choices()):
-                try:
-                    recipe = compose(words)
-                except MmtrtError as error:
-                    if not prune and not points:
-                        error.at, error.fix = f"{lock.title}: {name}: {line}", GONE
-                        raise
-                    what = "taken out" if prune else "not made anew"
-                    say(f"note: {name} ({line}) is {what}: {error.message}")
-                    if not prune:
-                        found[name].kept.append(replace(entry, overrides=[line]))
-                    continue
-                add(recipe)
-    for recipe in asked:  # after what was locked, so that equal choices do not change the file
-        add(recipe)
-    return list(found.values())
-
-
-def _renewed(wanted: Sequence[Wanted], entries: Entries, arguments: Arguments) -> list[Renewed]:
-    from mmtrt.artifacts.store import Store
-    from mmtrt.host import probe
-    from mmtrt.pins.cases import together
-    from mmtrt.pins.renew import Renewed, renew
-    from mmtrt.pins.resolve import Upgrade
-
-    upgrade = Upgrade(arguments.on("--upgrade") and not arguments.words, tuple(arguments.words))
-    host, done = probe(), []
-    for each in wanted:
-        if not each.recipes:
-            done.append(Renewed(each.name, ()))
-            continue
-        store = Store(Path(each.recipes[0].settings.paths.store))
-        old = entries.get(each.name, ())
-        renewed = renew(each.name, each.recipes, old, host, store, upgrade, say)
-        if each.kept:
-            renewed = replace(renewed, entries=together([*renewed.entries, *each.kept]))
-        done.append(renewed)
-    _require_known(upgrade, done)
-    return done
-
-
-def _require_known(upgrade: Upgrade, renewed: Sequence[Renewed]) -> None:
-    """Refuse a name to upgrade that no entry has.
-
-    Raises:
-        UsageError: CFG003.
-    """
-    unknown, every = set(upgrade.names), [row for each in renewed for row in each.resolved]
-    for each in every:
-        unknown &= set(each.unknown)
-    if unknown:
-        names = sorted({name for each in every for name in each.names})
-        raise UsageError(
-            f"nothing that is locked is called {', '.join(sorted(unknown))}",
-            code="CFG003",
-            why=f"there are {', '.join(names)}",
-            fix="mmtrt lock --upgrade, for everything",
-        )
-
-
-def _write(
-    lock: LockFile,
-    entries: Entries,
-    wanted: Sequence[Wanted],
-    renewed: Sequence[Renewed],
-    arguments: Arguments,
-) -> int:
-    """Put the entries into the file and tell what changed."""
-    from mmtrt.pins.renew import compared, merged
-
-    prune = arguments.on("--prune")
-
-    def change(present: Entries) -> Entries:
-        made = {
-            each.name: each.entries
-            if prune
-            else merged(each, entries.get(each.name, ()), present.get(each.name, ()))
-            for each in renewed
-        }
-        return {name: rows for name, rows in (present | made).items() if rows}
-
-    lock.update(change)
-    found = {each.name: compared(entries.get(each.name, ()), each.entries) for each in renewed}
-    if arguments.on("--json"):
-        rows = [
-            {"name": name, "changes": [row.to_json() for _, _, rows in told for row in rows]}
-            for name, told in found.items()
-        ]
-        document: dict[str, Any] = {"schema": 1, "file": str(lock.path), "entries": rows}
-        print(json.dumps(document, indent=1, ensure_ascii=False))
-    for each in renewed:
-        for note in each.notes:
+        names = self.names(self.seen)
+        rows = {name: changes(self.seen, new, name) for name in names}
+        if self.arguments.on("--json"):
+            entries = [
+                {"name": name, "changes": [row.to_json() for row in rows[name]]} for name in names
+            ]
+            _print_json({"schema": 1, "file": str(self.file.path), "entries": entries})
+        for note in dict.fromkeys(resolver.notes):
             say(f"note: {note}")
-        tell(lock.title, each, found[each.name], is_new=each.name not in entries)
-    return 0
+        for name in names:
+            self._tell(name, new, rows[name])
+        return 0
+
+    def _resolver(self) -> Resolver:
+        from mmtrt.host import probe
+        from mmtrt.lock.resolve import Resolver, Upgrade
+
+        words, asks = tuple(self.arguments.words), self.arguments.on("--upgrade")
+        return Resolver(probe(), Upgrade(asks and not words, words), say)
+
+    def _tell(self, name: str, new: Lock, rows: Sequence[Drift]) -> None:
+        """Tell what became of one recipe and variant."""
+        title = self.file.title
+        if name not in new.recipes:
+            say(f"Removed {name} from {title}")
+        elif name not in self.seen.recipes:
+            say(f"Locked {name} in {title}: {_contents(new.recipes[name])}")
+        elif rows:
+            say("\n ".join([f"Updated {name} in {title}", *(row.text() for row in rows)]))
+        else:
+            say(f"Nothing changed for {name} in {title}")
+
+    def check(self) -> int:
+        """Print where the lock does not describe what was asked for, or all that it holds.
+
+        With ``--upgrade``, what that would change.
+
+        Raises:
+            LockStale: LCK102, if the lock does not speak of it.
+        """
+        if self.arguments.on("--upgrade"):
+            from mmtrt.lock.drift import changes
+
+            new = self.made(self.seen, self._resolver())
+            found = [
+                Checked(name, line, tuple(changes(self.seen, new, name)))
+                for name in self.names(self.seen)
+                for line in (new.recipes.get(name) or self.seen.recipes[name]).choices[:1]
+            ]
+            return self._report(found, "UPGRADED")
+        missing = [name for name in self.names(self.seen) if name not in self.seen.recipes]
+        if missing:
+            from mmtrt.lock.drift import no_file
+
+            title = self.file.title
+            raise LockStale(
+                f"{title} has no entry for {', '.join(missing)}"
+                if self.file.path.exists()
+                else no_file(title),
+                code="LCK102",
+                fix=self._again(),
+            )
+        return self._report(self._checked())
+
+    def _checked(self) -> list[Checked]:
+        from mmtrt.artifacts.store import Store
+        from mmtrt.host import probe
+        from mmtrt.lock.apply import RecipePins
+        from mmtrt.lock.drift import Drift, drift_of
+        from mmtrt.lock.needs import choice_line, needs_of, recipe_name
+
+        host, found = probe(), []
+        asked = [(recipe_name(recipe), choice_line(recipe), recipe) for recipe in self.asked]
+        for name, block in () if asked else self.seen.recipes.items():
+            for line, words in block.lines():
+                try:
+                    asked.append((name, line, self.compose(words)))
+                except RecipeError as error:
+                    say(f"note: {name} ({line}): {error.message}")
+                    gone = Drift("choices", line, None)
+                    found.append(Checked(name, line, (gone,), is_gone=True))
+        for name, line, recipe in asked:
+            pins = RecipePins(self.seen, name, self.file.title)
+            needs = needs_of(recipe, host, Store(Path(recipe.settings.paths.store)), pins)
+            found.append(Checked(name, line, drift_of(self.seen, needs)))
+        return found
+
+    def _report(self, found: Sequence[Checked], present: str = "PRESENT") -> int:
+        """Print what is stale, equal tables once; exit 4 if anything is."""
+        from mmtrt.lock.drift import counted, table
+
+        title = self.file.title
+        by_name: dict[str, dict[tuple[Drift, ...], list[str]]] = {}
+        for each in found:
+            by_name.setdefault(each.name, {}).setdefault(each.drift, []).append(each.choice)
+        stale = {name: groups for name, groups in by_name.items() if any(groups)}
+        if self.arguments.on("--json"):
+            rows = [
+                {"name": name, "overrides": lines, "drift": [row.to_json() for row in drift]}
+                for name, groups in by_name.items()
+                for drift, lines in groups.items()
+            ]
+            head = {"schema": 1, "file": str(self.file.path), "is_stale": bool(stale)}
+            _print_json({**head, "entries": rows})
+        else:
+            for name, groups in stale.items():
+                for drift, lines in groups.items():
+                    if drift:
+                        which = "" if len(groups) == 1 else f" ({_some(lines)})"
+                        print(f"{name}{which} differs from {title}:")
+                        print(table(drift, ("LOCKED", present)))
+        entries = f"{len(by_name)} entr{'ies' if len(by_name) != 1 else 'y'}"
+        if not stale:
+            points = f" for {counted(len(found), 'choice')}" if len(found) > len(by_name) else ""
+            say(f"{title} is up to date: {entries} checked{points}")
+            return 0
+        is_gone = any(each.is_gone for each in found)
+        fix = self._again(*(["--prune"] if is_gone else []))
+        error = LockStale(
+            f"{title} is stale: {len(stale)} of {entries}",
+            code="LCK101",
+            fix=f"-cd DIR, if what is gone is of your own; else {fix}" if is_gone else fix,
+        )
+        say(error.render())
+        return error.exit_code
+
+    def _again(self, *more: str) -> str:
+        """Return the command line that makes what was asked for."""
+        arguments = self.arguments
+        words = [*(["-m"] if any(map(arguments.on, MULTIRUN)) else []), *arguments.overrides]
+        words += ["--upgrade", *arguments.words] if arguments.on("--upgrade") else []
+        return lock_command([*words, *more], arguments.config_dirs, self.file.path)
+
+
+def say(text: str) -> None:
+    """Print a line that is no result."""
+    print(text, file=sys.stderr)
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    print(json.dumps(document, indent=1, ensure_ascii=False))
+
+
+def _some(choices: Sequence[str]) -> str:
+    return "; ".join(choices[:3]) + (f"; {len(choices) - 3} more" if len(choices) > 3 else "")
+
+
+def _contents(block: LockedRecipe) -> str:
+    backends = [block.backend] if block.backend else list(block.engine)
+    engines = block.values("engine")
+    parts = [
+        f"{word} {', '.join(names)}"
+        for word, names in (("backend", backends), ("engine", engines))
+        if names
+    ]
+    counts = (
+        ("download", block.downloads),
+        ("clone", block.clones),
+        ("environment", block.environments),
+        ("local model", block.local),
+        ("patch", block.patches),
+        ("tool", block.tools),
+    )
+    parts += [f"{len(each)} {word}{'s' * (len(each) != 1)}" for word, each in counts if each]
+    return ", ".join(parts)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from mmtrt.artifacts.store import Store
     from mmtrt.config.recipe import Recipe
     from mmtrt.host import HostInfo
-    from mmtrt.pins.apply import Pins
-    from mmtrt.pins.drift import LockDrift
-    from mmtrt.pins.entry import Entry
-    from mmtrt.pins.lock_file import Entries
+    from mmtrt.lock.apply import RecipePins
+    from mmtrt.lock.drift import LockDrift
+    from mmtrt.lock.tables import Lock
 
 SWITCHES = ("--locked", "--unlocked")
 VALUED = ("--lock",)
@@ -44,9 +43,9 @@ class LockUse:
         return self.path.exists()
 
     @cached_property
-    def entries(self) -> Entries:
+    def lock(self) -> Lock:
         """What the file says; it is read once, however many points a sweep has."""
-        from mmtrt.pins.lock_file import LockFile
+        from mmtrt.lock.lock_file import LockFile
 
         return LockFile(self.path).read()
 
@@ -73,7 +72,7 @@ def lock_use(arguments: Arguments | None = None) -> LockUse:
     return LockUse("required" if given.on("--locked") or said == "1" else "heeded", path, quiet)
 
 
-def pins_for(recipe: Recipe, host: HostInfo, store: Store, use: LockUse) -> Pins | None:
+def pins_for(recipe: Recipe, host: HostInfo, store: Store, use: LockUse) -> RecipePins | None:
     """Return the pins of a recipe; ``None`` where no lock speaks of it and none has to.
 
     Raises:
@@ -105,7 +104,7 @@ STILL = "pins that still fit are used, the rest is as it is here"
 
 def looked_up(
     recipe: Recipe, host: HostInfo, store: Store, use: LockUse
-) -> tuple[Pins | None, LockDrift | None]:
+) -> tuple[RecipePins | None, LockDrift | None]:
     """Return the pins of a recipe, and what is wrong with them.
 
     Raises:
@@ -113,31 +112,25 @@ def looked_up(
     """
     if use.mode == "ignored" or (use.mode == "heeded" and not use.is_there):
         return None, None
-    from mmtrt.pins.describe import name_of, recorded
-    from mmtrt.pins.drift import no_entry, stale
-    from mmtrt.pins.lookup import find
+    from mmtrt.lock.apply import RecipePins
+    from mmtrt.lock.drift import drift_of, no_entry, stale
+    from mmtrt.lock.needs import lasting, needs_of, recipe_name
 
-    title, name = str(use.path), name_of(recipe)
-    fix = lock_command(recorded(recipe.overrides), recipe.config_dirs, use.path)
-    if not (entries := use.entries.get(name)):
+    title, name = str(use.path), recipe_name(recipe)
+    fix = lock_command(lasting(recipe.overrides), recipe.config_dirs, use.path)
+    if name not in use.lock.recipes:
         return None, no_entry(title, name, use.is_there, fix)
-    found = find(entries, recipe, host, store, title)
-    return found.pins, stale(title, name, found.drift, fix) if found.drift else None
+    pins = RecipePins(use.lock, name, title)
+    drift = drift_of(use.lock, needs_of(recipe, host, store, pins))
+    return pins, stale(title, name, drift, fix) if drift else None
 
 
-def record_pins(recipe: Recipe, pins: Pins, directory: Path) -> None:
-    """Write the pins of a run into its record."""
-    from mmtrt.pins.describe import name_of
-
-    record_entries({name_of(recipe): [pins.entry]}, directory)
-
-
-def record_entries(entries: Mapping[str, Sequence[Entry]], directory: Path) -> None:
-    """Write entries into a record; one that cannot be written is no failure."""
-    from mmtrt.pins.lock_text import lock_text
+def record_lock(lock: Lock, names: Iterable[str], directory: Path) -> None:
+    """Write what a lock says of some recipes into a record; failing at it is no failure."""
+    from mmtrt.lock.lock_file import lock_text
 
     with contextlib.suppress(OSError):
-        (directory / NAME).write_text(lock_text(entries), encoding="utf-8")
+        (directory / NAME).write_text(lock_text(lock.only(names)), encoding="utf-8")
 
 
 def lock_command(

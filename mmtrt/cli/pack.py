@@ -94,27 +94,22 @@ def _lock(target: RunTarget, arguments: Arguments) -> str | None:
     from mmtrt.config.compose import compose
     from mmtrt.config.recipe import resolve
     from mmtrt.host import probe
-    from mmtrt.pins.lock_file import NAME, LockFile
-    from mmtrt.pins.lock_text import lock_text
-    from mmtrt.pins.lookup import find
-    from mmtrt.pins.resolve import entry_of
+    from mmtrt.lock.lock_file import NAME, LockFile, lock_text
+    from mmtrt.lock.resolve import Resolver
+    from mmtrt.lock.tables import Lock
 
     report, dirs = target.report, tuple(arguments.config_dirs)
     name = f"{report.recipe}/{report.variant}"
     artifact = next(iter(target.artifacts.values()))
-    store, host = Store(artifact.directory.parent.parent), probe()
+    resolver = Resolver(probe(), store=Store(artifact.directory.parent.parent))
     try:
         # Of a run that was locked, the pins that it used.
-        entries = LockFile(target.directory / NAME).read().get(name, ())
-        if len(entries) == 1:
-            return lock_text({name: entries})
+        used = LockFile(target.directory / NAME).read().only([name])
+        if used.recipes:
+            return lock_text(used)
         composed = compose(list(report.overrides), dirs)
         recipe = resolve(composed.settings, tuple(composed.overrides), composed.where, dirs)
-        if entries:
-            entry = find(entries, recipe, host, store, NAME).pins.entry
-        else:
-            entry = entry_of(recipe, host, store).entry
+        return lock_text(resolver.locked(Lock(), name, [recipe]))
     except MmtrtError as error:
         print(f"note: mmtrt.lock is left out: {error.message}", file=sys.stderr)
         return None
-    return lock_text({name: [entry]})

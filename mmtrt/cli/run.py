@@ -92,7 +92,7 @@ def run_session(session: Session, as_json: bool = False, quiet: bool = False) ->
     if run.warning:
         print(f"warning: {run.warning}", file=sys.stderr)
     if session.pins is not None and run.directory is not None:
-        locking.record_pins(session.recipe, session.pins, run.directory)
+        locking.record_lock(session.pins.lock, [session.pins.name], run.directory)
     if as_json:
         print(json.dumps(run.document, indent=1, ensure_ascii=False))
     else:

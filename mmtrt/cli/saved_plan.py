@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mmtrt.cli.arguments import Arguments
 from mmtrt.cli.locking import lock_use
@@ -13,6 +14,9 @@ from mmtrt.config.compose import compose
 from mmtrt.errors import LockStale, MmtrtError, UsageError
 from mmtrt.plan.assess import Assessment
 from mmtrt.plan.saved import SavedPlan, changes, gone, moved, read_saved, saved_json, to_text
+
+if TYPE_CHECKING:
+    from mmtrt.lock.apply import RecipePins
 
 
 def save(session: Session, assessment: Assessment, target: str) -> None:
@@ -23,7 +27,7 @@ def save(session: Session, assessment: Assessment, target: str) -> None:
         ArtifactError: ART15x, if it cannot be written.
     """
     pins = session.pins
-    lock = None if pins is None else {"title": pins.title, "entry": pins.entry.to_plain()}
+    lock = None if pins is None else _lock_plain(pins)
     text = to_text(saved_json(assessment, session.data, lock))
     if target == "-":
         sys.stdout.write(text)
@@ -67,7 +71,7 @@ def open_saved(path: str, arguments: Arguments) -> tuple[Session, SavedPlan]:
     session = _planned_anew(saved)
     assessment = session.assess()
     if rows := changes(saved, assessment, session.data):
-        from mmtrt.pins.drift import aligned
+        from mmtrt.lock.drift import aligned
 
         count = f"{len(rows)} difference{'s' * (len(rows) != 1)}"
         table = [(row.node, row.field, row.saved, row.present) for row in rows]
@@ -96,12 +100,13 @@ def tell_moved(saved: SavedPlan, session: Session) -> None:
 
 def _planned_anew(saved: SavedPlan) -> Session:
     """Compose the saved overrides again, with the pins of the plan and no other lock."""
-    from mmtrt.pins.apply import Pins
-    from mmtrt.pins.lock_file import entry_from
+    from mmtrt.lock.apply import RecipePins
+    from mmtrt.lock.lock_file import lock_from
 
     pins = None
     if saved.lock is not None:
-        pins = Pins(entry_from(saved.lock["entry"]), saved.lock["title"])
+        lock = lock_from(saved.lock["entry"])
+        pins = RecipePins(lock, next(iter(lock.recipes)), saved.lock["title"])
     try:
         composed = compose(saved.overrides, saved.config_dirs)
         return plan_composed(composed, saved.config_dirs, lock_use(UNLOCKED), pins)
@@ -110,6 +115,12 @@ def _planned_anew(saved: SavedPlan) -> Session:
             parts = (error.why, f"the plan was made in {directory}")
             error.why = "; ".join(part for part in parts if part)
         raise
+
+
+def _lock_plain(pins: RecipePins) -> dict[str, Any]:
+    from mmtrt.lock.lock_file import lock_plain
+
+    return {"title": pins.title, "entry": lock_plain(pins.lock.only([pins.name]))}
 
 
 UNLOCKED = Arguments(flags={"--unlocked": True})

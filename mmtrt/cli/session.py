@@ -19,7 +19,7 @@ from mmtrt.plan.build import make_plan
 from mmtrt.plan.graph import Plan
 
 if TYPE_CHECKING:
-    from mmtrt.pins.apply import Pins
+    from mmtrt.lock.apply import RecipePins
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Session:
     host: HostInfo
     plan: Plan
     store: Store
-    pins: Pins | None = None
+    pins: RecipePins | None = None
     """Of the lock that the plan uses."""
 
     def assess(self) -> Assessment:
@@ -65,7 +65,7 @@ def plan_composed(
     composed: Composed,
     config_dirs: Sequence[Path] = (),
     lock: LockUse | None = None,
-    pins: Pins | None = None,
+    pins: RecipePins | None = None,
 ) -> Session:
     """Resolve and plan a composed configuration.
 

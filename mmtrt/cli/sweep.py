@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmtrt.artifacts.store import Store
-from mmtrt.cli.locking import LockUse, lock_use, record_entries
+from mmtrt.cli.locking import LockUse, lock_use, record_lock
 from mmtrt.cli.sweep_locking import SweepLock
 from mmtrt.config.hydra_app import ON_THIS_HOST
 from mmtrt.config.launcher import Outcome
@@ -239,8 +239,9 @@ class Sweeping:
         return sweep
 
     def _record_pins(self, record: SweepRecord) -> None:
-        if self.planning.lock.entries and record.path is not None:
-            record_entries(self.planning.lock.entries, record.path)
+        lock = self.planning.lock
+        if lock.names and record.path is not None:
+            record_lock(lock.use.lock, lock.names, record.path)
 
     def finish(self) -> int:
         """Print the table and return the exit code."""

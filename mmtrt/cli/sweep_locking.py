@@ -17,9 +17,8 @@ from mmtrt.report.sweep_view import choices_of_sweep
 from mmtrt.rules.sweep import Mistake, SweepPlan, Told
 
 if TYPE_CHECKING:
-    from mmtrt.pins.apply import Pins
-    from mmtrt.pins.drift import LockDrift
-    from mmtrt.pins.entry import Entry
+    from mmtrt.lock.apply import RecipePins
+    from mmtrt.lock.drift import LockDrift
 
 CODES = ("LCK101", "LCK102")
 
@@ -32,8 +31,8 @@ class SweepLock:
     words: Sequence[str] = ()
     """The overrides of the sweep, for what it says to type."""
     config_dirs: Sequence[Path] = ()
-    entries: dict[str, list[Entry]] = field(default_factory=dict)
-    """What was used, by ``recipe/variant``."""
+    names: dict[str, None] = field(default_factory=dict)
+    """Recipes that the lock was used for, each a ``recipe/variant``."""
     _problems: dict[str, LockDrift] = field(default_factory=dict)
     """Id of a point -> where the lock does not describe it."""
 
@@ -44,9 +43,9 @@ class SweepLock:
             LockStale: LCK103.
         """
         if self.use.mode != "ignored" and self.use.is_there:
-            _ = self.use.entries
+            _ = self.use.lock
 
-    def pins(self, recipe: Recipe, host: HostInfo, store: Store, point: str) -> Pins | None:
+    def pins(self, recipe: Recipe, host: HostInfo, store: Store, point: str) -> RecipePins | None:
         """Return the pins of a point; what is wrong with them is kept.
 
         Raises:
@@ -57,9 +56,7 @@ class SweepLock:
         if problem is not None:
             self._problems[point] = problem
         if pins is not None:
-            used = self.entries.setdefault(f"{recipe.name}/{recipe.variant_name}", [])
-            if pins.entry not in used:
-                used.append(pins.entry)
+            self.names[pins.name] = None
         return pins
 
     def refuse(self, point: str) -> LockDrift | None:
@@ -81,7 +78,7 @@ class SweepLock:
         return sweep
 
     def _finding(self, sweep: SweepPlan, problems: dict[str, LockDrift]) -> Mistake:
-        from mmtrt.pins.drift import ASKED, aligned, no_file
+        from mmtrt.lock.drift import ASKED, aligned, no_file
 
         title, is_error = str(self.use.path), self.use.mode == "required"
         is_missing = all(problem.drift is None for problem in problems.values())
@@ -109,9 +106,9 @@ class SweepLock:
 
 def _lasting(words: Sequence[str]) -> list[str]:
     """Return the words that a lock depends on, without those for Hydra."""
-    from mmtrt.pins.describe import recorded
+    from mmtrt.lock.needs import lasting
 
-    return [word for word in recorded(words) if not is_hydra(word)]
+    return [word for word in lasting(words) if not is_hydra(word)]
 
 
 def _rows(sweep: SweepPlan, problems: dict[str, LockDrift]) -> Iterable[tuple[str, ...]]:

@@ -34,7 +34,8 @@ def make_plan(recipe: Recipe, host: HostInfo, pins: Pinning | None = None) -> Pl
     """
     choice, stages = chosen_stages(recipe, host, pins)
     if pins is not None:
-        stages = [pins.pinned(stage) for stage in stages]
+        toolchain = choice.backend.toolchain()["version"]
+        stages = [pins.pinned(stage, toolchain) for stage in stages]
     stages = _without_skipped_envs(stages, choice.backend)
     lowered = {stage.id: choice.backend.lower(stage) for stage in stages}
     by_id = {stage.id: stage for stage in stages}
@@ -73,9 +74,10 @@ def chosen_stages(
     engine: str = recipe.settings.engine
     if pins is not None:
         choice = dataclasses.replace(choice, lock=pins.title)
-        told = pins.engine(choice.backend.name) if engine == "auto" else None
-        if told is not None and _can_do(choose(recipe, host, pins.backend).backend, told, recipe):
-            engine = told
+        for told in pins.engines(choice.backend.name) if engine == "auto" else ():
+            if _can_do(choose(recipe, host, pins.backend).backend, told, recipe):
+                engine = told
+                break
     return choice, choice.backend.prepared(stages_of(recipe, choice.backend.engine(engine)))
 
 

@@ -1,7 +1,8 @@
-"""What a plan asks of a lock; :mod:`mmtrt.pins` answers."""
+"""What a plan asks of a lock; :mod:`mmtrt.lock` answers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from mmtrt.stages import Stage
@@ -20,10 +21,15 @@ class Pinning(Protocol):
         """What ``backend=auto`` means, ``None`` if it is not known."""
         ...
 
-    def engine(self, backend: str) -> str | None:
-        """Return what ``engine=auto`` means on a backend, ``None`` if it is not known."""
+    def engines(self, backend: str) -> Sequence[str]:
+        """Return what ``engine=auto`` may mean on a backend; the first that can do it counts."""
         ...
 
-    def pinned(self, stage: Stage) -> Stage:
-        """Return a stage with commits and versions instead of moving names."""
+    def pinned(self, stage: Stage, toolchain: str) -> Stage:
+        """Return a stage with commits and versions instead of moving names.
+
+        Args:
+            stage: as the recipe has it.
+            toolchain: version of the backend's.
+        """
         ...

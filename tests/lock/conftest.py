@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mmtrt.cli import dispatch
-from mmtrt.pins.entry import Entry
-from mmtrt.pins.lock_file import Entries, LockFile
+from mmtrt.lock.lock_file import LockFile
+from mmtrt.lock.tables import Lock, LockedRecipe
 from tests.tasks.hub_server import Hub, serve
 
 
@@ -34,12 +34,11 @@ class Place:
         assert code == 0, err
         return out
 
-    def entries(self, name: str = "mmtrt.lock") -> dict[str, Entry]:
-        """Return what a lock says of recipes that have one entry."""
-        return {title: entry for title, (entry,) in self.cases(name).items()}
-
-    def cases(self, name: str = "mmtrt.lock") -> Entries:
+    def lock(self, name: str = "mmtrt.lock") -> Lock:
         return LockFile(self.path / name).read()
+
+    def locked(self, recipe: str) -> LockedRecipe:
+        return self.lock().recipes[recipe]
 
     def keys(self, store: str = "store") -> set[str]:
         """Return kind and key of everything that a store has."""
