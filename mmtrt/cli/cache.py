@@ -10,8 +10,20 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
+from mmtrt.artifacts.store import Store
 from mmtrt.cli.arguments import Arguments, parse
 from mmtrt.errors import UsageError
+from mmtrt.report.places import place
+from mmtrt.report.store_view import (
+    age_text,
+    bytes_of,
+    keys_in_use,
+    list_json,
+    seconds_of,
+    usage_json,
+)
+from mmtrt.report.tables import write_table
+from mmtrt.report.units import duration_text, size_text
 
 USAGE = """\
 mmtrt cache ls     [--kind KIND]                 what is in the store
@@ -52,7 +64,6 @@ def main(args: list[str]) -> int:
             fix=f"mmtrt cache {near[0] if near else 'ls'}",
         )
     _check_switches(words[0], arguments)
-    from mmtrt.report.places import place
 
     root = place("store", arguments.text("--store"), arguments.overrides)
     if not root.is_dir():
@@ -61,10 +72,6 @@ def main(args: list[str]) -> int:
 
 
 def _ls(root: Path, arguments: Arguments) -> int:
-    from mmtrt.artifacts.store import Store
-    from mmtrt.report.store_view import age_text, list_json
-    from mmtrt.report.tables import write_table
-    from mmtrt.report.units import duration_text, size_text
 
     def warn(path: Path, why: str) -> None:
         print(f"warning: {path} is left out: {why}", file=sys.stderr)
@@ -99,10 +106,6 @@ def _ls(root: Path, arguments: Arguments) -> int:
 
 
 def _du(root: Path, arguments: Arguments) -> int:
-    from mmtrt.artifacts.store import Store
-    from mmtrt.report.store_view import usage_json
-    from mmtrt.report.tables import write_table
-    from mmtrt.report.units import size_text
 
     document = usage_json(Store(root))
     if arguments.on("--json"):
@@ -125,7 +128,6 @@ def _du(root: Path, arguments: Arguments) -> int:
 
 
 def _verify(root: Path, arguments: Arguments) -> int:
-    from mmtrt.artifacts.store import Store
 
     store, kind = Store(root), arguments.text("--kind")
     count = sum(1 for _ in store.directories(kind))
@@ -149,11 +151,6 @@ def _verify(root: Path, arguments: Arguments) -> int:
 
 
 def _gc(root: Path, arguments: Arguments) -> int:
-    from mmtrt.artifacts.store import Store
-    from mmtrt.report.places import place
-    from mmtrt.report.store_view import bytes_of, keys_in_use, seconds_of
-    from mmtrt.report.tables import write_table
-    from mmtrt.report.units import size_text
 
     age, size = arguments.text("--older-than"), arguments.text("--max-size")
     older_than_s = None if age is None else seconds_of(age)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from mmtrt.cli.arguments import parse
+from mmtrt.config.catalogue import recipe_path
 from mmtrt.errors import UsageError
 
 USAGE = """\
@@ -41,7 +42,6 @@ def main(args: list[str]) -> int:
             code="CFG002",
             fix="mmtrt cp llava my_recipes/recipe/my_llava.yaml --make-parents",
         )
-    from mmtrt.config.catalogue import recipe_path
 
     recipe, target = words[0], Path(words[1])
     _check_target(recipe, target)

@@ -9,6 +9,10 @@ from typing import Any
 
 from mmtrt.cli.arguments import parse
 from mmtrt.errors import UsageError
+from mmtrt.report.differences import differences
+from mmtrt.report.places import place
+from mmtrt.report.tables import write_table
+from mmtrt.report.targets import find_target
 from mmtrt.report.units import size_text
 
 USAGE = """\
@@ -38,9 +42,6 @@ def main(args: list[str]) -> int:
         return 0
     if len(arguments.words) > 2:
         raise UsageError("mmtrt diff takes two runs", code="CFG002", fix="mmtrt diff --help")
-    from mmtrt.report.differences import differences
-    from mmtrt.report.places import place
-    from mmtrt.report.targets import find_target
 
     runs = place("runs", arguments.text("--runs"), arguments.overrides)
     store = place("store", arguments.text("--store"), arguments.overrides)
@@ -55,7 +56,6 @@ def main(args: list[str]) -> int:
 
 
 def _print(document: Mapping[str, Any]) -> None:
-    from mmtrt.report.tables import write_table
 
     print(f"a  {document['old']}\nb  {document['new']}")
     if document["settings"]:

@@ -8,6 +8,10 @@ import sys
 
 from mmtrt.cli.arguments import parse
 from mmtrt.errors import UsageError
+from mmtrt.host import probe
+from mmtrt.report.colors import wants_color
+from mmtrt.report.doctor import examine, to_text
+from mmtrt.report.places import place
 
 USAGE = """\
 mmtrt doctor [--json] [--store DIR]
@@ -30,10 +34,6 @@ def main(args: list[str]) -> int:
         raise UsageError(
             f"mmtrt doctor takes no {arguments.words[0]!r}", code="CFG002", fix="mmtrt doctor"
         )
-    from mmtrt.host import probe
-    from mmtrt.report.colors import wants_color
-    from mmtrt.report.doctor import examine, to_text
-    from mmtrt.report.places import place
 
     root = place("store", arguments.text("--store"), arguments.overrides)
     document = examine(probe(), root, os.environ)

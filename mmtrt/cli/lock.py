@@ -7,19 +7,22 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from mmtrt.artifacts.store import Store
 from mmtrt.cli.arguments import MULTIRUN, Arguments, parse
 from mmtrt.cli.locking import NAME, lock_command
+from mmtrt.cli.sweep_reading import expanded
+from mmtrt.config.points import Composer
+from mmtrt.config.recipe import Recipe, resolve
 from mmtrt.errors import LockStale, MmtrtError, RecipeError, UsageError
-
-if TYPE_CHECKING:
-    from mmtrt.config.points import Composer
-    from mmtrt.config.recipe import Recipe
-    from mmtrt.lock.drift import Drift
-    from mmtrt.lock.lock_file import LockFile
-    from mmtrt.lock.resolve import Resolver
-    from mmtrt.lock.tables import Lock, LockedRecipe
+from mmtrt.host import probe
+from mmtrt.lock.apply import RecipePins
+from mmtrt.lock.drift import Drift, changes, counted, drift_of, no_file, table
+from mmtrt.lock.lock_file import LockFile
+from mmtrt.lock.needs import choice_line, needs_of, recipe_name, words_of
+from mmtrt.lock.resolve import Resolver, Upgrade
+from mmtrt.lock.tables import Lock, LockedRecipe
 
 USAGE = """\
 mmtrt lock [OVERRIDES...] [-m] [--check] [--upgrade [NAME...]] [--prune] [-o FILE] [--json]
@@ -72,8 +75,6 @@ def main(args: list[str]) -> int:
     if arguments is None:
         return 0
     _check_usage(arguments)
-    from mmtrt.config.points import Composer
-    from mmtrt.lock.lock_file import LockFile
 
     said = (arguments.text(name) for name in ("-o", "--output", "--lock"))
     path = Path(next(filter(None, said), NAME))
@@ -129,22 +130,17 @@ class _Work:
         words = self.arguments.overrides
         if not any(map(self.arguments.on, MULTIRUN)):
             return [tuple(words)] if words else []
-        from mmtrt.cli.sweep_reading import expanded
 
         return expanded(self.composer, words)
 
     def compose(self, words: Sequence[str]) -> Recipe:
         """Return the recipe of one choice."""
-        from mmtrt.config.recipe import resolve
-
         composed = self.composer.compose(words)
         dirs = tuple(self.arguments.config_dirs)
         return resolve(composed.settings, tuple(composed.overrides), composed.where, dirs)
 
     def names(self, lock: Lock) -> list[str]:
         """Return the recipes that this call is about."""
-        from mmtrt.lock.needs import recipe_name
-
         return list(dict.fromkeys(map(recipe_name, self.asked))) or list(lock.recipes)
 
     def made(self, old: Lock, resolver: Resolver) -> Lock:
@@ -167,8 +163,6 @@ class _Work:
 
     def _recipes(self, name: str, block: LockedRecipe | None) -> tuple[list[Recipe], bool]:
         """Return the choices of a recipe, old ones first, and whether some cannot be made anew."""
-        from mmtrt.lock.needs import recipe_name, words_of
-
         found: dict[frozenset[str], Recipe] = {}
         is_kept, prune = False, self.arguments.on("--prune")
         for line, words in block.lines() if block else ():
@@ -200,7 +194,6 @@ class _Work:
             return new
 
         self.file.update(change)
-        from mmtrt.lock.drift import changes
 
         names = self.names(self.seen)
         rows = {name: changes(self.seen, new, name) for name in names}
@@ -216,8 +209,6 @@ class _Work:
         return 0
 
     def _resolver(self) -> Resolver:
-        from mmtrt.host import probe
-        from mmtrt.lock.resolve import Resolver, Upgrade
 
         words, asks = tuple(self.arguments.words), self.arguments.on("--upgrade")
         return Resolver(probe(), Upgrade(asks and not words, words), say)
@@ -243,8 +234,6 @@ class _Work:
             LockStale: LCK102, if the lock does not speak of it.
         """
         if self.arguments.on("--upgrade"):
-            from mmtrt.lock.drift import changes
-
             new = self.made(self.seen, self._resolver())
             found = [
                 Checked(name, line, tuple(changes(self.seen, new, name)))
@@ -254,8 +243,6 @@ class _Work:
             return self._report(found, "UPGRADED")
         missing = [name for name in self.names(self.seen) if name not in self.seen.recipes]
         if missing:
-            from mmtrt.lock.drift import no_file
-
             title = self.file.title
             raise LockStale(
                 f"{title} has no entry for {', '.join(missing)}"
@@ -267,11 +254,6 @@ class _Work:
         return self._report(self._checked())
 
     def _checked(self) -> list[Checked]:
-        from mmtrt.artifacts.store import Store
-        from mmtrt.host import probe
-        from mmtrt.lock.apply import RecipePins
-        from mmtrt.lock.drift import Drift, drift_of
-        from mmtrt.lock.needs import choice_line, needs_of, recipe_name
 
         host, found = probe(), []
         asked = [(recipe_name(recipe), choice_line(recipe), recipe) for recipe in self.asked]
@@ -291,8 +273,6 @@ class _Work:
 
     def _report(self, found: Sequence[Checked], present: str = "PRESENT") -> int:
         """Print what is stale, equal tables once; exit 4 if anything is."""
-        from mmtrt.lock.drift import counted, table
-
         title = self.file.title
         by_name: dict[str, dict[tuple[Drift, ...], list[str]]] = {}
         for each in found:

@@ -6,7 +6,11 @@ import json
 import sys
 
 from mmtrt.cli.arguments import Arguments, parse
+from mmtrt.config.catalogue import recipes
+from mmtrt.config.experiments import experiments
 from mmtrt.errors import UsageError
+from mmtrt.report.catalogue import entry_error, entry_json
+from mmtrt.report.tables import write_table
 
 USAGE = """\
 mmtrt ls [experiments] [--json] [-cd DIR]
@@ -33,9 +37,6 @@ def main(args: list[str]) -> int:
         raise UsageError(
             f"mmtrt ls takes no {words[0]!r}", code="CFG002", fix=f"mmtrt show {words[0]}"
         )
-    from mmtrt.config.catalogue import recipes
-    from mmtrt.report.catalogue import entry_error, entry_json
-    from mmtrt.report.tables import write_table
 
     entries = [(entry, entry_error(entry)) for entry in recipes(arguments.config_dirs)]
     if arguments.on("--json"):
@@ -62,8 +63,6 @@ def main(args: list[str]) -> int:
 
 
 def _experiments(arguments: Arguments) -> int:
-    from mmtrt.config.experiments import experiments
-    from mmtrt.report.tables import write_table
 
     found = experiments(arguments.config_dirs)
     if arguments.on("--json"):

@@ -5,13 +5,22 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from mmtrt.artifacts.store import Store
 from mmtrt.cli.arguments import Arguments, parse
+from mmtrt.config.compose import compose
+from mmtrt.config.recipe import resolve
 from mmtrt.errors import MmtrtError, UsageError
-
-if TYPE_CHECKING:
-    from mmtrt.report.targets import RunTarget
+from mmtrt.host import probe
+from mmtrt.lock.lock_file import NAME, LockFile, lock_text
+from mmtrt.lock.resolve import Resolver
+from mmtrt.lock.tables import Lock
+from mmtrt.pack.contents import contents
+from mmtrt.pack.write import write_pack
+from mmtrt.report.places import place
+from mmtrt.report.sweep_points import points_of
+from mmtrt.report.targets import RunTarget, find_target, read_run
+from mmtrt.report.units import size_text
 
 USAGE = """\
 mmtrt pack [RUN] [--point POINT] [-o DIR|FILE.tar|.tar.gz|.tar.zst] [--with-weights] [--json]
@@ -46,11 +55,6 @@ def main(args: list[str]) -> int:
         return 0
     if len(arguments.words) > 1:
         raise UsageError("mmtrt pack takes one run", code="CFG002", fix="mmtrt pack --help")
-    from mmtrt.pack.contents import contents
-    from mmtrt.pack.write import write_pack
-    from mmtrt.report.places import place
-    from mmtrt.report.targets import RunTarget, find_target
-    from mmtrt.report.units import size_text
 
     runs = place("runs", arguments.text("--runs"), arguments.overrides)
     store = place("store", arguments.text("--store"), arguments.overrides)
@@ -81,23 +85,12 @@ def main(args: list[str]) -> int:
 
 def _alone(target: RunTarget) -> RunTarget:
     """Return the only point of a sweep that has one; anything else as it is."""
-    from mmtrt.report.sweep_points import points_of
-    from mmtrt.report.targets import read_run
-
     points = points_of(target.directory) if target.point is None else []
     return read_run(target.directory, points[0]["id"]) if len(points) == 1 else target
 
 
 def _lock(target: RunTarget, arguments: Arguments) -> str | None:
     """Return the lock of the run's recipe; ``None``, and a note, if it cannot be made here."""
-    from mmtrt.artifacts.store import Store
-    from mmtrt.config.compose import compose
-    from mmtrt.config.recipe import resolve
-    from mmtrt.host import probe
-    from mmtrt.lock.lock_file import NAME, LockFile, lock_text
-    from mmtrt.lock.resolve import Resolver
-    from mmtrt.lock.tables import Lock
-
     report, dirs = target.report, tuple(arguments.config_dirs)
     name = f"{report.recipe}/{report.variant}"
     artifact = next(iter(target.artifacts.values()))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from mmtrt.artifacts.atomic import write_text
 from mmtrt.cli.arguments import parse
 from mmtrt.errors import UsageError
-
-if TYPE_CHECKING:
-    from mmtrt.provenance.build import Build
+from mmtrt.provenance.build import Build, build_of
+from mmtrt.provenance.cyclonedx import to_cyclonedx
+from mmtrt.provenance.slsa import to_slsa
+from mmtrt.report.places import place
+from mmtrt.report.targets import RunTarget, find_target
 
 USAGE = """\
 mmtrt provenance [RUN|ARTIFACT] [STAGE] [--point POINT] [--format slsa|cyclonedx] [-o FILE]
@@ -53,10 +55,6 @@ def main(args: list[str]) -> int:
         )
     if len(arguments.words) > 2:
         raise UsageError("mmtrt provenance takes a run and a stage", code="CFG002")
-    from mmtrt.artifacts.atomic import write_text
-    from mmtrt.provenance.build import build_of
-    from mmtrt.report.places import place
-    from mmtrt.report.targets import RunTarget, find_target
 
     runs = place("runs", arguments.text("--runs"), arguments.overrides)
     store = place("store", arguments.text("--store"), arguments.overrides)
@@ -80,9 +78,6 @@ def main(args: list[str]) -> int:
 def writer(form: str) -> Callable[[Build], str]:
     """Return what writes a format."""
     if form == "slsa":
-        from mmtrt.provenance.slsa import to_slsa
-
         return to_slsa
-    from mmtrt.provenance.cyclonedx import to_cyclonedx
 
     return to_cyclonedx

@@ -8,6 +8,15 @@ from pathlib import Path
 
 from mmtrt.cli.arguments import parse
 from mmtrt.errors import UsageError
+from mmtrt.report.collect import collect
+from mmtrt.report.html.page import record_page
+from mmtrt.report.places import place
+from mmtrt.report.render import to_json, to_markdown
+from mmtrt.report.results import is_sweep
+from mmtrt.report.runs import find_run
+from mmtrt.report.sweep_points import find_point, of_point
+from mmtrt.report.sweep_record import sweep_text
+from mmtrt.report.targets import split_point
 
 USAGE = """\
 mmtrt report [RUN] [--format md|json|csv|html] [--json] [--html] [-o FILE] [--runs DIR]
@@ -45,21 +54,12 @@ def main(args: list[str]) -> int:
         raise UsageError(
             "mmtrt report takes one run", code="CFG002", fix=f"mmtrt report {arguments.words[0]}"
         )
-    from mmtrt.report.collect import collect
-    from mmtrt.report.places import place
-    from mmtrt.report.render import to_json, to_markdown
-    from mmtrt.report.results import is_sweep
-    from mmtrt.report.runs import find_run
-    from mmtrt.report.sweep_record import sweep_text
-    from mmtrt.report.targets import split_point
 
     root = place("runs", arguments.text("--runs"), arguments.overrides)
     name, point = split_point(arguments.words[0] if arguments.words else None)
     record = find_run(root, name)
     report = None
     if point is not None:
-        from mmtrt.report.sweep_points import find_point, of_point
-
         if form in ("csv", "html"):
             raise UsageError(
                 f"--format {form} is of a whole sweep", code="CFG002", fix="--format md or json"
@@ -69,8 +69,6 @@ def main(args: list[str]) -> int:
     if report is None and form != "html" and (form == "csv" or is_sweep(record)):
         text = sweep_text(record, form)
     elif form == "html":
-        from mmtrt.report.html.page import record_page
-
         text = record_page(record)
         target = target or str(record / "report.html")
     elif form == "json":

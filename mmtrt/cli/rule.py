@@ -6,8 +6,11 @@ import difflib
 import json
 import sys
 
+from mmtrt.artifacts.codes import CODES
 from mmtrt.cli.arguments import parse
 from mmtrt.errors import UsageError
+from mmtrt.report.tables import write_table
+from mmtrt.rules.codes import RETIRED, RULES
 
 USAGE = """\
 mmtrt rule [CODE] [--json]
@@ -30,8 +33,6 @@ def main(args: list[str]) -> int:
         raise UsageError(
             "mmtrt rule explains one rule at a time", code="CFG002", fix=f"mmtrt rule {words[0]}"
         )
-    from mmtrt.report.tables import write_table
-    from mmtrt.rules.codes import RETIRED, RULES
 
     as_json = arguments.on("--json")
     if not words:
@@ -64,8 +65,6 @@ def main(args: list[str]) -> int:
 
 
 def _unknown(asked: str, code: str) -> UsageError:
-    from mmtrt.artifacts.codes import CODES
-    from mmtrt.rules.codes import RULES
 
     if code in CODES:
         return UsageError(

@@ -7,7 +7,8 @@ import sys
 
 from mmtrt.cli.arguments import Arguments, parse
 from mmtrt.config.catalogue import recipe_path
-from mmtrt.config.recipe import Recipe
+from mmtrt.config.compose import compose
+from mmtrt.config.recipe import Recipe, resolve
 from mmtrt.config.root import display
 from mmtrt.errors import UsageError
 from mmtrt.report import recipe_view
@@ -96,8 +97,6 @@ def _resolved(name: str, overrides: list[str], arguments: Arguments) -> Recipe:
         file, problems = read_file(recipe_path(name))
         if file is not None and not problems:
             return recipe_view.with_defaults(file)
-    from mmtrt.config.compose import compose
-    from mmtrt.config.recipe import resolve
 
     words = [f"recipe={name}", *overrides]
     composed = compose(words, arguments.config_dirs)

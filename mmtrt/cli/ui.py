@@ -6,6 +6,8 @@ import sys
 
 from mmtrt.cli.arguments import parse
 from mmtrt.errors import UsageError
+from mmtrt.report.places import place
+from mmtrt.ui.serve import is_loopback, serve
 
 USAGE = """\
 mmtrt ui [--port N] [--host ADDRESS] [--runs DIR]
@@ -33,8 +35,6 @@ def main(args: list[str]) -> int:
     text = arguments.text("--port") or str(_PORT)
     if not (text.isascii() and text.isdigit() and int(text) < 65536):
         raise UsageError(f"mmtrt ui: {text!r} is no port", code="CFG002", fix="--port 0 to 65535")
-    from mmtrt.report.places import place
-    from mmtrt.ui.serve import is_loopback, serve
 
     root = place("runs", arguments.text("--runs"), arguments.overrides)
     host = arguments.text("--host") or "127.0.0.1"

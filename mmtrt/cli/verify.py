@@ -6,15 +6,17 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from mmtrt.artifacts.store import Artifact
+from mmtrt.artifacts.verify import Problem, verify_some
 from mmtrt.cli.arguments import Arguments, parse
 from mmtrt.errors import UsageError
-
-if TYPE_CHECKING:
-    from mmtrt.artifacts.store import Artifact
-    from mmtrt.artifacts.verify import Problem
-    from mmtrt.report.rebuilds import Rebuild
+from mmtrt.host import probe
+from mmtrt.report.places import place
+from mmtrt.report.rebuilds import Rebuild, rebuild
+from mmtrt.report.targets import RunTarget, find_target
+from mmtrt.report.units import duration_text
 
 USAGE = """\
 mmtrt verify [RUN|ARTIFACT] [--point POINT] [--rebuild STAGE,...|all] [--scratch DIR] [--json]
@@ -45,7 +47,6 @@ def main(args: list[str]) -> int:
         return 0
     if len(arguments.words) > 1:
         raise UsageError("mmtrt verify takes one run", code="CFG002", fix="mmtrt verify --help")
-    from mmtrt.artifacts.verify import verify_some
 
     title, artifacts, gone = _chosen(arguments)
     chosen = _stages(arguments.text("--rebuild"), artifacts)
@@ -80,9 +81,6 @@ def main(args: list[str]) -> int:
 
 def _chosen(arguments: Arguments) -> tuple[str, dict[str, Artifact], dict[str, str]]:
     """Return title, artifacts by stage, and what is gone."""
-    from mmtrt.report.places import place
-    from mmtrt.report.targets import RunTarget, find_target
-
     runs = place("runs", arguments.text("--runs"), arguments.overrides)
     store = place("store", arguments.text("--store"), arguments.overrides)
     name = arguments.words[0] if arguments.words else None
@@ -112,8 +110,6 @@ def _stages(asked: str | None, artifacts: dict[str, Artifact]) -> list[str]:
 def _rebuild(
     chosen: list[str], artifacts: dict[str, Artifact], scratch: str | None, as_json: bool
 ) -> list[Rebuild]:
-    from mmtrt.host import probe
-    from mmtrt.report.rebuilds import rebuild
 
     host, width = probe(), max(map(len, chosen))
     rebuilds = []
@@ -134,7 +130,6 @@ def _print_problem(problem: Problem) -> None:
 
 
 def _print_rebuild(done: Rebuild, width: int) -> None:
-    from mmtrt.report.units import duration_text
 
     took = f" ({duration_text(done.seconds)})" if done.seconds else ""
     first, *rest = done.detail.splitlines()

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mmtrt
-
-if TYPE_CHECKING:
-    from mmtrt.pack.contents import Item
 
 ROOT = Path(mmtrt.__file__).parent
 
 BY_PATH = {"fake": ("backends/flags.py", "backends/flag_tables")}
 """Package -> what it loads by path and not by import."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One file of a pack."""
+
+    name: str
+    """Path in the pack."""
+    source: Path | bytes
+    executable: bool = False
+
+    def size(self) -> int:
+        """Return its size in bytes."""
+        return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
 
 
 def bundled(program: Sequence[str]) -> Iterator[Item]:
@@ -24,8 +35,6 @@ def bundled(program: Sequence[str]) -> Iterator[Item]:
     The whole package of the module is taken, since it may import by name; of the rest of mmtrt
     only what is imported.
     """
-    from mmtrt.pack.contents import Item
-
     modules = [word for word in program if word.startswith("mmtrt.")]
     if not modules:
         return

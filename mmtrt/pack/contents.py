@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,9 +12,11 @@ from typing import Any
 
 from mmtrt.artifacts.store import Artifact, Hit, Store
 from mmtrt.errors import ArtifactError, HostError
-from mmtrt.pack.code import bundled
+from mmtrt.pack.code import Item, bundled
 from mmtrt.pack.readme import readme
 from mmtrt.provenance.build import build_of, sha256
+from mmtrt.provenance.cyclonedx import to_cyclonedx
+from mmtrt.provenance.slsa import to_slsa
 from mmtrt.redaction import MASK
 from mmtrt.report.sweep_points import labels_of, listed, points_of
 from mmtrt.report.targets import RunTarget
@@ -34,20 +37,6 @@ LABEL = 60
 
 NO_PORT = (ENV_PORT, "examples")
 """Inputs that are not packed: an environment holds paths of its machine."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """One file of a pack."""
-
-    name: str
-    """Path in the pack."""
-    source: Path | bytes
-    executable: bool = False
-
-    def size(self) -> int:
-        """Return its size in bytes."""
-        return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,12 +302,10 @@ def _papers(run: RunTarget, asked: Artifact, notes: list[str]) -> Iterator[Item]
     writers: dict[str, Callable[[], str]] = {}
 
     def slsa() -> str:
-        from mmtrt.provenance.slsa import to_slsa
 
         return to_slsa(build)
 
     def bom() -> str:
-        from mmtrt.provenance.cyclonedx import to_cyclonedx
 
         return to_cyclonedx(build)
 
@@ -336,8 +323,6 @@ def _json(document: Mapping[str, Any]) -> bytes:
 
 def _digest(item: Item) -> str:
     if isinstance(item.source, bytes):
-        import hashlib
-
         return hashlib.sha256(item.source).hexdigest()
     digest = sha256(item.source)
     if digest is None:

@@ -15,7 +15,8 @@ from typing import IO, Any
 from mmtrt.artifacts.atomic import remove_tree, sync_path
 from mmtrt.artifacts.faults import explained
 from mmtrt.errors import HostError, UsageError
-from mmtrt.pack.contents import Item, Pack
+from mmtrt.pack.code import Item
+from mmtrt.pack.contents import Pack
 
 EPOCH_S = 315532800
 """1980-01-01, the time of every file in an archive: the oldest that all formats can hold."""
