@@ -160,8 +160,6 @@ class Command:
     outputs: Mapping[str, str] = field(default_factory=dict)
     """Name -> path below the output that must exist when the command has ended."""
     resources: Resources = Resources()
-    ignores: frozenset[str] = frozenset()
-    """Stage fields that this toolchain does not look at; they stay out of the key."""
     tools: tuple[str, ...] = ()
     """Distributions whose version can change the output; see :meth:`Backend.tool_versions`."""
     retry_exit_codes: frozenset[int] = frozenset()

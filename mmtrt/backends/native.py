@@ -26,7 +26,7 @@ from mmtrt.backends.base import (
     Word,
 )
 from mmtrt.backends.native_eval import evaluation, with_drawn_questions
-from mmtrt.backends.native_media import decoders, listening, media_words, unread
+from mmtrt.backends.native_media import decoders, listening, media_words
 from mmtrt.backends.native_quant import FORMATS, quantization
 from mmtrt.backends.needs import Needs
 from mmtrt.backends.plan_engines import FORMATS as PLAN_FORMATS
@@ -143,7 +143,6 @@ class Native:
             + listening(self._recipe),
             # A model that reads and writes apart says so in the recipe: encoder/ and decoder/.
             outputs={path: path for path in ("vision", *(stage.writes or ("llm",)))},
-            ignores=frozenset({"weight_only"}),
             tools=("safetensors", "transformers"),
         )
 
@@ -209,19 +208,9 @@ class Native:
             + ("--output-dir", Out(), *words),
             outputs={"result": "result.json"},
             resources=Resources(),
-            ignores=frozenset({"session", "check_accuracy", *_RUNTIME}) | unread(stage),
             tools=("onnxruntime", "tokenizers", "pillow", "numpy", "torch", "transformers")
             + decoders(stage),
         )
-
-
-_RUNTIME = (
-    "enable_chunked_context",
-    "enable_chunked_prefill",
-    "kv_cache_free_gpu_memory_fraction",
-    "mm_embedding_offloading",
-)
-"""Choices of TensorRT-LLM's runtime, which these engines do not have."""
 
 
 def _module(stage: str, *words: Word) -> tuple[Word, ...]:

@@ -66,15 +66,6 @@ def evaluation(stage: Eval, max_new_tokens: int) -> Command | Skip:
             *words,
         ),
         outputs={"scores": "scores.json", "answers": "answers.json"},
-        ignores=frozenset(
-            {
-                "session",
-                "max_new_tokens",  # it stands in the command, with what None stands for
-                "enable_chunked_context",
-                "mm_embedding_offloading",
-                "kv_cache_free_gpu_memory_fraction",
-            }
-        ),
         tools=(
             *("onnxruntime", "tokenizers", "pillow", "numpy", "torch", "transformers"),
             "pyarrow",

@@ -59,11 +59,6 @@ def listening(recipe: Recipe, engine: str = "onnxruntime") -> tuple[str, ...]:
     return ("--media", "audio") if is_heard else ()
 
 
-def unread(stage: Run) -> frozenset[str]:
-    """Return the fields that say nothing without a video; they stay out of the key."""
-    return frozenset({"video_frames"}) if stage.video is None else frozenset()
-
-
 def decoders(stage: Run) -> tuple[str, ...]:
     """Return the distributions that decode video or sound, where Pillow or Python do not."""
     if stage.audio is not None:

@@ -49,7 +49,6 @@ def quantization(stage: Quantize, recipe: Recipe) -> Command | Skip:
     """Return the command of a quantization; rule QNT104 refuses a set without samples."""
     if stage.format == "none":
         return Skip("quant=none")
-    ignored = {"kv_cache_dtype", "block_size", "calib_size", "calib_dataset"}
     words: list[Word] = ["--format", stage.format]
     if stage.format in BLOCK_SIZES:
         words += ["--block-size", str(stage.block_size or BLOCK_SIZES[stage.format])]
@@ -65,7 +64,5 @@ def quantization(stage: Quantize, recipe: Recipe) -> Command | Skip:
         argv=(Python(), "-m", "mmtrt.native.quantize", "--checkpoint-dir", In("checkpoint"))
         + ("--output-dir", Out(), *words),
         outputs={"llm": "llm"},
-        # What matters of them is among the words.
-        ignores=frozenset(ignored),
         tools=tools,
     )

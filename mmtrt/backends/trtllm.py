@@ -271,7 +271,6 @@ class Trtllm:
             # The calibration set comes from a hub unless a local one is given.
             resources=Resources(gpus=stage.tp * stage.pp, network=True),
             pass_env=neutral.HUB_VARIABLES,
-            ignores=frozenset({"block_size"}),
             tools=("tensorrt-llm",),
         )
 
@@ -294,7 +293,6 @@ class Trtllm:
             outputs={name: name for name in written},
             resources=Resources(gpus=1, network=stage.network),
             pass_env=neutral.HUB_VARIABLES,
-            ignores=frozenset({"max_batch_size"} if covered else ()),
             tools=("tensorrt-llm",),
         )
 
@@ -366,7 +364,6 @@ class Trtllm:
             + self._words(stage, asked, _runtime(stage), stage.flags),
             resources=Resources(gpus=ranks, network=_fetches(stage)),
             pass_env=neutral.HUB_VARIABLES,
-            ignores=frozenset({"seed", "enable_chunked_prefill"}),
             tools=("tensorrt-llm",),
             harvest="run_log",
         )
@@ -399,7 +396,6 @@ class Trtllm:
             + self._words(stage, asked, stage.flags),
             resources=Resources(gpus=stage.tp * stage.pp, network=_fetches(stage)),
             pass_env=neutral.HUB_VARIABLES,
-            ignores=frozenset({"seed", "session"}),
             tools=("tensorrt-llm",),
             harvest="quickstart_log",
         )
@@ -427,7 +423,6 @@ class Trtllm:
             + self._words(stage, asked, _runtime(stage), stage.flags),
             resources=Resources(gpus=ranks, network=data is None or stage.network),
             pass_env=neutral.HUB_VARIABLES,
-            ignores=frozenset({"batch_size"}),  # eval.py asks one question at a time
             tools=("tensorrt-llm",),
             harvest="eval_log",
         )

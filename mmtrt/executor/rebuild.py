@@ -210,8 +210,8 @@ class _Symbols:
                 at=row.get("local"),
                 why=None if row.get("local") else "an older mmtrt did not note where it lay",
             )
-        params = self._artifact.manifest.key_document.get("params", {})
-        include, exclude = params.get("include") or (), params.get("exclude") or ()
+        flags = self._artifact.manifest.key_document.get("flags", {})
+        include, exclude = flags.get("include", ()), flags.get("exclude", ())
         if self._store.local_digest(path, include, exclude) != self._digests.get(symbol):
             raise ArtifactError(
                 f"{name} has changed since stage {self._artifact.manifest.stage} was built",

@@ -157,8 +157,8 @@ def _nearest(state: NodeState, builds: _Earlier) -> tuple[Artifact, tuple[str, .
         if other.get("toolchain", {}).get("backend") != document["toolchain"]["backend"]:
             continue
         differs = tuple(
-            path.removeprefix("params.")
-            for part in ("params", "inputs")
+            path.removeprefix("flags.")
+            for part in ("flags", "inputs")
             for path, _, new in differences(other.get(part) or {}, document[part], part)
             if new != UNKNOWN
         )

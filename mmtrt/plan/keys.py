@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmtrt.backends.base import Choice, Unkeyed, symbol
 from mmtrt.plan.graph import Node
 from mmtrt.redaction import FORMS
 
-KEY_VERSION = 1
+KEY_VERSION = 2
 """Raised when the shape of key documents changes; every artifact is then built anew."""
 
 
@@ -34,12 +35,11 @@ def static_document(node: Node, choice: Choice, digests: Mapping[str, str]) -> d
         "schema": KEY_VERSION,
         "kind": stage.KIND,
         "stage_version": stage.VERSION,
-        "params": {k: _plain(v) for k, v in stage.params().items() if k not in command.ignores},
-        "command": {
-            "argv": [symbol(word) for word in command.argv if not isinstance(word, Unkeyed)],
-            "env": dict(command.env),
-            "cwd": None if command.cwd is None else command.cwd.symbol(),
-        },
+        # Some tools read the model's name out of the path of their input.
+        "model": stage.model_name,
+        "flags": flags_of(symbol(w) for w in command.argv if not isinstance(w, Unkeyed)),
+        "env": dict(command.env),
+        "cwd": None if command.cwd is None else command.cwd.symbol(),
         "inputs": {place.symbol(): digests[place.symbol()] for place in command.places()},
         "toolchain": {
             "backend": choice.backend.name,
@@ -58,9 +58,25 @@ def selection(node: Node) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return getattr(stage, "include", ()), getattr(stage, "exclude", ())
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, (tuple, list)):
-        return [_plain(each) for each in value]
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    return value
+def flags_of(words: Iterable[str]) -> dict[str, list[str]]:
+    """Return a command by its flags: name without dashes -> the words behind it, in order.
+
+    The program itself, up to the first flag, is under :data:`PROGRAM`. Two commands are equal in
+    this form if they are but for the order of their flags, which no tool that is driven looks at.
+    """
+    found: dict[str, list[str]] = {PROGRAM: []}
+    values = found[PROGRAM]
+    for word in words:
+        flag = _FLAG.fullmatch(word)
+        if flag is None:
+            values.append(word)
+            continue
+        values = found.setdefault(flag["name"].replace("-", "_"), [])
+        if flag["value"] is not None:
+            values.append(flag["value"])
+    return found
+
+
+PROGRAM = "program"
+
+_FLAG = re.compile(r"--?(?P<name>[A-Za-z][\w-]*)(?:=(?P<value>.*))?", re.DOTALL)

@@ -235,7 +235,7 @@ def _node_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tu
         yield from _leaves(old[field], new[field], field)
     found = list(_document_changes(old["document"], new["document"]))
     yield from found
-    is_told = any(field.startswith("command.argv") for field, _, _ in found)
+    is_told = any(field.startswith("flags.") for field, _, _ in found)
     for field in ("outputs", "resources") if is_told else ("argv", "outputs", "resources"):
         yield from _leaves(old.get(field), new.get(field), field)
 
@@ -251,7 +251,9 @@ def _document_changes(old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
 def _leaves(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Yield (path, old, new) of each leaf that differs; of lists of one length, each item."""
     for place, before, after in differences(old, new, path):
-        if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        if isinstance(before, list) and isinstance(after, list) and len(before) == len(after) == 1:
+            yield from _leaves(before[0], after[0], place)
+        elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
             for index, pair in enumerate(zip(before, after)):
                 yield from _leaves(*pair, f"{place}[{index}]")
         elif isinstance(before, list) and isinstance(after, list):

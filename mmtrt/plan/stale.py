@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+from mmtrt.plan.keys import PROGRAM
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -194,7 +196,11 @@ def reasons_between(old: dict[str, Any], new: dict[str, Any]) -> list[Reason]:
     found: list[Reason] = []
     if old.get("stage_version") != new.get("stage_version"):
         found.append(StageVersionChanged(old.get("stage_version", 0), new["stage_version"]))
-    found += [ParamChanged(*d) for d in differences(old.get("params"), new["params"])]
+    before, after = ({**(each.get("flags") or {})} for each in (old, new))
+    programs = before.pop(PROGRAM, None), after.pop(PROGRAM, None)
+    flags = differences(_single(before), _single(after))
+    found += [ParamChanged(*each) for each in differences(old.get("model"), new["model"], "model")]
+    found += [ParamChanged(*each) for each in flags]
     found += [
         InputChanged(_input_name(d[0]), d[1], d[2])
         for d in _flat(old.get("inputs") or {}, new["inputs"])
@@ -203,8 +209,17 @@ def reasons_between(old: dict[str, Any], new: dict[str, Any]) -> list[Reason]:
     found += [ToolChanged(d[0].removeprefix("versions."), d[1], d[2]) for d in differences(*tools)]
     found += [GpuChanged(*d) for d in differences(old.get("gpu") or {}, new.get("gpu") or {})]
     if not found:
-        found += [CommandChanged(*d) for d in differences(old.get("command"), new["command"])]
+        found += [CommandChanged(*each) for each in differences(*programs, PROGRAM)]
+        for name in ("env", "cwd"):
+            found += [CommandChanged(*d) for d in differences(old.get(name), new[name], name)]
     return found
+
+
+def _single(flags: dict[str, list[str]]) -> dict[str, Any]:
+    """Return flags as people say them: one value as such, a switch as true."""
+    return {
+        name: values[0] if len(values) == 1 else values or True for name, values in flags.items()
+    }
 
 
 def _flat(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:

@@ -6,7 +6,7 @@ Read from manifests and records alone; knows neither SLSA nor CycloneDX.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -177,7 +177,11 @@ def _ancestors(artifact: Artifact, store: Store) -> list[Artifact]:
 
 
 def _sources(step: Artifact) -> Iterator[Source]:
-    params: Mapping[str, Any] = step.manifest.key_document.get("params") or {}
+    flags: Mapping[str, Sequence[str]] = step.manifest.key_document.get("flags") or {}
+
+    def said(name: str) -> str | None:
+        return next(iter(flags.get(name, ())), None)
+
     inputs: Iterable[Mapping[str, Any]] = step.manifest.made.get("inputs") or [
         {"symbol": symbol, "digest": digest}
         for symbol, digest in (step.manifest.key_document.get("inputs") or {}).items()
@@ -185,7 +189,7 @@ def _sources(step: Artifact) -> Iterator[Source]:
     local = [row for row in inputs if str(row["symbol"]).startswith("{local.")]
     files = {entry.path: entry.digest for entry in step.manifest.files}
     if step.kind == "download":
-        repo, revision = params.get("repo_id"), params.get("revision")
+        repo, revision = said("repo_id"), said("revision")
         uri = None if repo is None else f"pkg:huggingface/{repo}@{revision}"
         name = str(repo or step.manifest.name)
         yield Source(
@@ -198,7 +202,7 @@ def _sources(step: Artifact) -> Iterator[Source]:
         )
         return
     if step.kind == "clone":
-        url, revision = str(params.get("url")), str(params.get("revision"))
+        url, revision = str(said("url")), str(said("revision"))
         yield Source(
             what="code",
             name=url.rpartition("/")[2].removesuffix(".git"),
@@ -211,9 +215,9 @@ def _sources(step: Artifact) -> Iterator[Source]:
         name = str(row["symbol"]).partition("/")[2]
         is_data = "dataset" in str(row["symbol"]).partition("/")[0]
         yield Source(what="data" if is_data else "file", name=name, tree=row.get("digest"))
-    for field in ("calib_dataset", "task"):
-        if params.get(field):
-            yield Source(what="data", name=str(params[field]))
+    for field in ("calib_dataset", "eval_task", "task"):
+        if (asked := said(field)) is not None:
+            yield Source(what="data", name=asked)
 
 
 def _commit(revision: Any) -> str | None:

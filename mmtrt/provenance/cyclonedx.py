@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from mmtrt.artifacts.store import Artifact
 from mmtrt.provenance.build import Build, Source, product_files
 from mmtrt.provenance.packages import importing
 from mmtrt.redaction import FORMS
@@ -186,7 +185,7 @@ def _add_cards(document: dict[str, Any], build: Build) -> None:
     data = [ref for ref, each in by_ref.items() if each["type"] == "data"]
     for artifact in build.products:
         parameters: dict[str, Any] = {"task": "image-text-to-text"}
-        if family := _family(artifact, build.steps):
+        if family := build.asked.get("recipe"):
             parameters["modelArchitecture"] = family
         if data:
             parameters["datasets"] = [{"ref": ref} for ref in data]
@@ -199,11 +198,3 @@ def _add_cards(document: dict[str, Any], build: Build) -> None:
         if metrics:
             card["quantitativeAnalysis"] = {"performanceMetrics": metrics}
         by_ref[build.label(artifact)]["modelCard"] = card
-
-
-def _family(artifact: Artifact, steps: Iterable[Artifact]) -> str | None:
-    for each in (artifact, *steps):
-        params: Mapping[str, Any] = each.manifest.key_document.get("params") or {}
-        if params.get("family"):
-            return str(params["family"])
-    return None

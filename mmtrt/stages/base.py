@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 Reproducible = Literal["bitwise", "semantic", "no"]
 FlagValue: TypeAlias = bool | int | float | str | list[str]
@@ -15,7 +14,7 @@ FlagValue: TypeAlias = bool | int | float | str | list[str]
 class Stage:
     """One typed step of a recipe.
 
-    Fields below hold every value that can change the output; where files lie is not among them.
+    What enters the key are not its fields but the words of the command that a backend makes of it.
     """
 
     KIND: ClassVar[str]
@@ -34,27 +33,19 @@ class Stage:
     MEASURES: ClassVar[bool] = False
     """Whether its output holds times, which other stages on the same processor would spoil."""
 
-    id: str = field(metadata={"key": False})
+    id: str
     """Name of the node in the recipe's graph."""
     model_name: str
     """Directory name of the artifact: some TensorRT-LLM scripts read the path for it."""
-    needs: Mapping[str, str] = field(default_factory=dict, metadata={"key": False})
+    needs: Mapping[str, str] = field(default_factory=dict)
     """Port -> id of the stage that feeds it, or ``id/path`` for a place below its output."""
-    on_demand: bool = field(default=False, metadata={"key": False})
+    on_demand: bool = False
     """Whether it runs only when it is named."""
-    network: bool = field(default=False, metadata={"key": False})
+    network: bool = False
     """Whether the tool fetches something by itself."""
-    script: str | None = field(default=None, metadata={"key": False})
+    script: str | None = None
     """Example script of the toolchain; like the flags it stands in the command, which is keyed."""
-    flags: Mapping[str, FlagValue] = field(default_factory=dict, metadata={"key": False})
+    flags: Mapping[str, FlagValue] = field(default_factory=dict)
     """Further flags of the toolchain's tool, without dashes."""
-    writes: tuple[str, ...] = field(default=(), metadata={"key": False})
+    writes: tuple[str, ...] = ()
     """Files that must be there afterwards; the kind's own where empty."""
-
-    def params(self) -> dict[str, Any]:
-        """Return what enters the key: every field but those marked ``key=False``."""
-        return {
-            f.name: getattr(self, f.name)
-            for f in dataclasses.fields(self)
-            if f.metadata.get("key", True)
-        }

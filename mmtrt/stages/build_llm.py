@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from mmtrt.stages.base import Reproducible, Stage
@@ -21,7 +21,7 @@ class BuildLlm(Stage):
     family: str
     engine: str
     dtype: str
-    part: str = field(default="decoder_only", metadata={"key": False})
+    part: str = "decoder_only"
     """``encoder`` and ``decoder`` of one model are two engines with other limits."""
     tp: int = 1
     pp: int = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from mmtrt.stages.base import Reproducible, Stage
@@ -23,5 +23,5 @@ class BuildVision(Stage):
     dtype: str
     max_batch_size: int
     """Images, tiles, patches or frames, as the family counts them."""
-    is_stated: bool = field(default=False, metadata={"key": False})
+    is_stated: bool = False
     """Whether the user or the recipe chose ``max_batch_size``; else the tool's default may do."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from mmtrt.stages.base import Stage
@@ -21,7 +21,7 @@ class Convert(Stage):
     pp: int = 1
     weight_only: str | None = None
     """``int8`` or ``int4`` where the toolchain quantizes while it converts."""
-    model_flag: str = field(default="model_dir", metadata={"key": False})
+    model_flag: str = "model_dir"
     """The script's flag for its input."""
-    side_outputs: tuple[str, ...] = field(default=(), metadata={"key": False})
+    side_outputs: tuple[str, ...] = ()
     """Files that the script leaves in its working directory, which is then the output itself."""

@@ -5,7 +5,7 @@ A data set of drawn pictures is made the same way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from mmtrt.stages.base import Stage
@@ -20,21 +20,21 @@ class Download(Stage):
     repo_id: str | None = None
     revision: str | None = None
     """Commit hash. A branch or tag works but moves; rule MDL101 says so."""
-    local_dir: str | None = field(default=None, metadata={"key": False})
+    local_dir: str | None = None
     """Linked file by file, never copied. Its content enters the key, its place does not."""
-    local_file: str | None = field(default=None, metadata={"key": False})
+    local_file: str | None = None
     """Likewise, for a model that is one file; it is called ``model`` and its own suffix."""
     include: tuple[str, ...] = ()
     """Glob patterns of the files to take; empty takes all."""
     exclude: tuple[str, ...] = ()
-    generate: str | None = field(default=None, metadata={"key": False})
+    generate: str | None = None
     """Name of a random model that is made here; like the seed it stands in the command."""
-    seed: int = field(default=0, metadata={"key": False})
-    questions: str | None = field(default=None, metadata={"key": False})
+    seed: int = 0
+    questions: str | None = None
     """Task of an evaluation whose data set is drawn here, in place of a model."""
-    count: int = field(default=0, metadata={"key": False})
+    count: int = 0
     """How many questions."""
-    expect: tuple[str, ...] = field(default=(), metadata={"key": False})
+    expect: tuple[str, ...] = ()
     """``<algorithm>:<digest>=<name>`` of files that a lock knows; others are refused then."""
     allow_pickle: bool = False
     """Whether weights that execute code on loading may be taken."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from mmtrt.stages.base import Reproducible, Stage
@@ -17,7 +17,7 @@ class Env(Stage):
 
     requirements: tuple[str, ...] = ()
     """As pip writes them; ``{examples}/...`` names a requirements file of the toolchain."""
-    pins: tuple[str, ...] | None = field(default=None, metadata={"key": False})
+    pins: tuple[str, ...] | None = None
     """What a lock says the requirements come to; it stands in the command, which is keyed."""
-    trtllm_version: str | None = field(default=None, metadata={"key": False})
+    trtllm_version: str | None = None
     """TensorRT-LLM versions that need it, such as ``<1.0``; every one where ``None``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from mmtrt.stages.base import Reproducible, Stage
@@ -22,7 +22,7 @@ class Eval(Stage):
     pp: int = 1
     session: str | None = None
     task: str | None = None
-    dataset_dir: str | None = field(default=None, metadata={"key": False})
+    dataset_dir: str | None = None
     """The content of a local data set enters the key, its place does not."""
     max_ite: int = 20
     batch_size: int = 1

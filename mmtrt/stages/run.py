@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from mmtrt.stages.base import Reproducible, Stage
@@ -24,12 +24,12 @@ class Run(Stage):
     pp: int = 1
     session: str | None = None
     prompts: tuple[str, ...] = ()
-    images: tuple[str, ...] = field(default=(), metadata={"key": False})
+    images: tuple[str, ...] = ()
     """Local paths or URLs. The content of a local file enters the key, its place does not."""
-    video: str | None = field(default=None, metadata={"key": False})
+    video: str | None = None
     """Like ``images``."""
     video_frames: int | None = None
-    audio: str | None = field(default=None, metadata={"key": False})
+    audio: str | None = None
     """Like ``images``."""
     batch_size: int = 1
     max_new_tokens: int

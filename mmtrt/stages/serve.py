@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from mmtrt.stages.base import Reproducible, Stage
@@ -22,8 +22,8 @@ class Serve(Stage):
     pp: int = 1
     max_batch_size: int
     port: int = 8000
-    ready_timeout_s: float = field(default=600.0, metadata={"key": False})
-    hold: bool = field(default=False, metadata={"key": False})
+    ready_timeout_s: float = 600.0
+    hold: bool = False
     prompts: tuple[str, ...] = ()
-    images: tuple[str, ...] = field(default=(), metadata={"key": False})
+    images: tuple[str, ...] = ()
     max_new_tokens: int

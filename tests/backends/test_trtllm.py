@@ -202,18 +202,18 @@ def test_mpirun_is_told_of_root_only_as_root():
     assert key_words("llava", root) == key_words("llava", HOST)
 
 
-def key_words(name: str, host) -> list[str]:
+def key_words(name: str, host) -> dict[str, list[str]]:
     plan = make_plan(recipe(name, backend="trtllm", tp=2), host)
     node = plan["run"]
     digests = {place.symbol(): "0" for place in node.command.places()}
-    return key_document(node, plan.choice, digests)["command"]["argv"]
+    return key_document(node, plan.choice, digests)["flags"]
 
 
 def test_worker_count_and_timing_cache_stay_out_of_the_key():
     plan = make_plan(recipe("llava", backend="trtllm", tp=2), HOST)
     node = plan["build_llm"]
-    argv = key_document(node, plan.choice, {"{in.checkpoint}": "0"})["command"]["argv"]
-    assert not {"--workers", "--input_timing_cache", "--output_timing_cache"} & set(argv)
+    flags = key_document(node, plan.choice, {"{in.checkpoint}": "0"})["flags"]
+    assert not {"workers", "input_timing_cache", "output_timing_cache"} & set(flags)
     assert node.command.keeps == {"model.cache": Side("timing/trtllm-1.2.1.cache")}
 
 

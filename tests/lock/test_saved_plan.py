@@ -81,8 +81,8 @@ def test_recipe_file(zoo: Place):
     refused(
         zoo,
         "settings recipe.limits.max_input_len 2048 2040",
-        "build_llm params.max_input_len 2048 2040",
-        "convert command.argv - --n_layer, 3",
+        "build_llm flags.max_input_len 2048 2040",
+        "convert flags.n_layer - 3",
     )
     change(recipe, "max_input_len: 2040", "max_input_len: 2048")
     change(recipe, ", flags: {n_layer: 3}", "")

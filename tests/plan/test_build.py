@@ -13,6 +13,7 @@ from mmtrt.errors import PlanError, RecipeError
 from mmtrt.plan.assess import assess
 from mmtrt.plan.build import make_plan
 from mmtrt.plan.graph import Node, ordered
+from mmtrt.plan.keys import flags_of, key_document
 from mmtrt.plan.render import symbolic
 from tests.worlds import HOST, Shell, recipe
 
@@ -143,12 +144,27 @@ def test_key_ignores_places_and_names_but_not_contents(tiny, tmp_path):
 
 
 def test_choices_that_a_backend_ignores_stay_out_of_its_keys(tiny):
-    plain = make_plan(tiny(), HOST)["convert"]
-    small = make_plan(tiny(quant="int8_wo"), HOST)["convert"]
+    plans = [make_plan(tiny(quant=quant), HOST) for quant in ("none", "int8_wo")]
+    plain, small = (plan["convert"] for plan in plans)
     assert plain.stage != small.stage
-    ignored = plain.command.ignores
-    left = {k: v for k, v in plain.stage.params().items() if k not in ignored}
-    assert left == {k: v for k, v in small.stage.params().items() if k not in ignored}
+    digests = {place.symbol(): "0" for place in plain.command.places()}
+    one, other = (key_document(plan["convert"], plan.choice, digests) for plan in plans)
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("words", "flags"),
+    [
+        (
+            "python -m x --a 1 --b-c=d",
+            {"program": ["python"], "m": ["x"], "a": ["1"], "b_c": ["d"]},
+        ),
+        ("x --n -1 --p=-1 --q", {"program": ["x"], "n": ["-1"], "p": ["-1"], "q": []}),
+        ("x --f=a --f=b --f c d", {"program": ["x"], "f": ["a", "b", "c", "d"]}),
+    ],
+)
+def test_a_command_by_its_flags(words, flags):
+    assert flags_of(words.split()) == flags
 
 
 def test_braces_in_a_prompt_are_no_symbols(tiny):

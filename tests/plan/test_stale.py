@@ -12,8 +12,10 @@ OLD = {
     "schema": 1,
     "kind": "build_llm",
     "stage_version": 1,
-    "params": {"dtype": "float16", "max_batch_size": 1, "plugins": ["gemm"]},
-    "command": {"argv": ["{python}", "--max-batch-size", "1"], "env": {}, "cwd": None},
+    "model": "llava",
+    "flags": {"program": ["{python}"], "max_batch_size": ["1"], "plugins": ["gemm", "nccl"]},
+    "env": {},
+    "cwd": None,
     "inputs": {"{in.checkpoint}/llm": "a" * 64},
     "toolchain": {"backend": "native", "versions": {"onnx": "1.23.2", "torch": "2.13.0"}},
     "gpu": {"sm": 90},
@@ -33,8 +35,10 @@ def changed(path: str, value) -> dict:
 @pytest.mark.parametrize(
     ("path", "value", "kind", "sentence"),
     [
-        ("params|max_batch_size", 8, "param_changed", "max_batch_size: 1 -> 8"),
-        ("params|max_num_tokens", 64, "param_changed", "max_num_tokens: none -> 64"),
+        ("flags|max_batch_size", ["8"], "param_changed", "max_batch_size: 1 -> 8"),
+        ("flags|max_num_tokens", ["64"], "param_changed", "max_num_tokens: none -> 64"),
+        ("flags|use_fp8", [], "param_changed", "use_fp8: none -> True"),
+        ("model", "vila", "param_changed", "model: llava -> vila"),
         (
             "inputs|{in.checkpoint}/llm",
             "b" * 64,
@@ -45,7 +49,8 @@ def changed(path: str, value) -> dict:
         ("toolchain|backend", "trtllm", "tool_changed", "tool backend: native -> trtllm"),
         ("gpu|sm", 89, "gpu_changed", "GPU sm: 90 -> 89"),
         ("stage_version", 2, "stage_version_changed", "stage version: 1 -> 2"),
-        ("command|env", {"A": "1"}, "command_changed", "command env.A: none -> 1"),
+        ("env", {"A": "1"}, "command_changed", "command env.A: none -> 1"),
+        ("cwd", "{out}", "command_changed", "command cwd: none -> {out}"),
     ],
 )
 def test_each_change_has_its_reason(path, value, kind, sentence):
@@ -55,8 +60,8 @@ def test_each_change_has_its_reason(path, value, kind, sentence):
 
 
 def test_command_is_named_only_where_nothing_else_explains_it():
-    new = changed("params|max_batch_size", 8)
-    new["command"]["argv"][2] = "8"
+    new = changed("flags|max_batch_size", ["8"])
+    new["flags"]["program"] = ["{python}", "other"]
     assert [reason.type for reason in reasons_between(OLD, new)] == ["param_changed"]
 
 
