@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -175,6 +175,11 @@ def with_key(override: str, key: str) -> str:
 def shell(text: str) -> str:
     """Return text as one word for a shell; left alone where it already is one."""
     return text if re.fullmatch(r"[\w@%+=:,./~-]+", text) else shlex.quote(text)
+
+
+def assigned(values: Mapping[str, object]) -> str:
+    """Return overrides of plain values, as one types them."""
+    return " ".join(f"{key}={value}" for key, value in values.items())
 
 
 def quoted(text: str) -> str:

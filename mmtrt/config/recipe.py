@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from mmtrt.config import schema, typed
 from mmtrt.config.hf_facts import LocalFacts, refine
+from mmtrt.config.root import display, recipes_root
 from mmtrt.errors import RecipeError
 from mmtrt.sizing.features import (
     Flavour,
@@ -111,6 +112,7 @@ def resolve(
     local = refine(stated.facts, file.family, model_type, path, config_dirs)
     variant = dataclasses.replace(stated, facts=local.facts)
     run = _with_defaults(
+        "run",
         settings.run,
         {
             ("recipe", "run"): file.run,
@@ -121,7 +123,7 @@ def resolve(
     if settings.run.video is not None and settings.run.image is None:
         # Who asks about a video does not mean the picture that the recipe shows.
         run = dataclasses.replace(run, image=None)
-    evaluation = _with_defaults(settings.eval, {("recipe", "eval"): file.eval}, where)
+    evaluation = _with_defaults("eval", settings.eval, {("recipe", "eval"): file.eval}, where)
     sessions = file.sessions if variant.sessions is None else variant.sessions
     return Recipe(
         settings=settings,
@@ -169,9 +171,16 @@ Request = TypeVar("Request", schema.RunRequest, schema.EvalRequest)
 
 
 def _with_defaults(
-    asked: Request, defaults: Mapping[typed.KeyPath, dict[str, Any]], where: Where
+    section: str,
+    asked: Request,
+    defaults: Mapping[typed.KeyPath, dict[str, Any]],
+    where: Where,
 ) -> Request:
-    """Fill what the user left at its default from the recipe, then from the variant."""
+    """Fill what the user left unsaid from the recipe, then from the variant.
+
+    A value that an override or a file of the user's says stays, be it ``null`` or a key's default:
+    ``run.audio=null`` is a request without the recipe's sound.
+    """
     merged: dict[str, Any] = {}
     for path, values in defaults.items():
         if not values:
@@ -184,12 +193,18 @@ def _with_defaults(
             )
         merged |= {key: value for key, value in values.items() if value is not None}
     blank = type(asked)()
-    untouched = {
-        f.name
-        for f in dataclasses.fields(blank)
-        if getattr(asked, f.name) == getattr(blank, f.name)
+    unsaid = {
+        name: value
+        for name, value in merged.items()
+        if getattr(asked, name) == getattr(blank, name) and not _is_said((section, name), where)
     }
-    return dataclasses.replace(asked, **{k: v for k, v in merged.items() if k in untouched})
+    return dataclasses.replace(asked, **unsaid)
+
+
+def _is_said(path: typed.KeyPath, where: Where) -> bool:
+    """Return whether a value stands anywhere but in mmtrt's own list of keys."""
+    place = where(path)
+    return place != typed.dotted(path) and not place.startswith(f"{display(recipes_root() / 'config.yaml')}:")
 
 
 def _model_name(settings: schema.Settings, variant: schema.Variant, variant_name: str) -> str:

@@ -387,6 +387,10 @@ class NativeFacts:
 
     media: list[Literal["video", "audio"]] = field(default_factory=list)
     """What a request may show beside pictures, or in their place."""
+    min_images: Amount = 0
+    """Pictures that every request must show."""
+    max_images: Count | None = None
+    """Most pictures of one request; any number where ``None``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,6 +70,7 @@ from mmtrt.rules.sizes import (
     seq_len_too_small,
     too_many_frames,
     vision_batch_too_small,
+    workload_too_large,
 )
 
 RULES: dict[str, Rule] = {
@@ -133,6 +134,7 @@ RULES: dict[str, Rule] = {
         ("SIZ107", num_tokens_too_small),
         ("SIZ108", encoder_len_too_small),
         ("SIZ109", too_many_frames),
+        ("SIZ110", workload_too_large),
     )
 }
 

@@ -70,10 +70,14 @@ class Counter:
         return self.plan.recipe
 
     @property
+    def is_native(self) -> bool:
+        """Whether mmtrt's own engines are asked."""
+        return self.plan.choice.backend.name == "native"
+
+    @property
     def pairing(self) -> str | None:
         """Which prompts and pictures belong together."""
-        native = self.plan.choice.backend.name == "native"
-        return "pairs" if native else self.recipe.file.runner.pairing
+        return "pairs" if self.is_native else self.recipe.file.runner.pairing
 
     @cached_property
     def frames(self) -> int | None:
@@ -88,7 +92,7 @@ class Counter:
         """Rows of the sound, if one is played whose length its file tells."""
         if self.run.audio is None:
             return 0
-        flavour: Flavour = "hf" if self.plan.choice.backend.name == "native" else "trtllm"
+        flavour: Flavour = "hf" if self.is_native else "trtllm"
         return audio_features(self.recipe.file.family, seconds_of(self.run.audio), flavour)
 
     def cost(self) -> Cost:
@@ -104,7 +108,7 @@ class Counter:
         dear = costs[features.index(max(features))]
         shown = [f"{len(dear)} x ({dear[0].because})" if len(dear) > 1 else dear[0].because]
         shown += [f"{self.heard} of the sound"] if self.heard else []
-        once = self.recipe.file.runner.looks_once
+        once = self.recipe.file.runner.looks_once and not self.is_native
         text = prompts[prompts.index(max(prompts))] - max(features)
         return Cost(
             features=max(features),
@@ -116,10 +120,10 @@ class Counter:
     def vision_batch(self) -> int | None:
         """Return how many items the vision engine takes; ``None`` where there is none."""
         limit = self.recipe.sizing.limits["vision.max_batch_size"]
-        if limit.value is None or self.recipe.file.runner.torch_encoder:
+        if limit.value is None or (self.recipe.file.runner.torch_encoder and not self.is_native):
             return None
         built = limit.value
-        if limit.source == "derived" and self.plan.choice.backend.name != "native":
+        if limit.source == "derived" and not self.is_native:
             built = max(built, VISION_DEFAULT)  # the tool's default covers it
         return built * self.recipe.sizing.image.tiles_per_slot
 
@@ -129,7 +133,9 @@ class Counter:
         if self.pairing == "marks" and batch == 1:
             return [images]
         if self.pairing in ("pairs", "lists", "marks") and len(images) > 1:
-            return [images[i : i + 1] for i in range(batch)]
+            per = self.recipe.sizing.demand.images_per_request
+            each = per if self.is_native and len(images) == batch * per else 1
+            return [images[i * each : (i + 1) * each] for i in range(batch)]
         return [images[:1]] * batch
 
     def _texts(self, requests: int) -> list[int]:
@@ -144,9 +150,11 @@ class Counter:
         """Return what each picture of one request costs, or its video."""
         if self.frames is not None:
             return [self._video(self.frames)]
-        looked_at = self.recipe.file.runner.image not in ("sample", "none")
+        looked_at = self.is_native or self.recipe.file.runner.image not in ("sample", "none")
         named = pictures if looked_at else ()
         costs = []
+        if self.is_native and not named:
+            return [NOTHING]
         for place in named or ("",):
             size = size_of(place) if place else None
             priced = None if size is None else self._priced(list(size), max(len(named), 1))
@@ -161,7 +169,7 @@ class Counter:
     def _takes_video(self) -> bool:
         """Return whether the frames are looked at."""
         file = self.recipe.file
-        if self.plan.choice.backend.name == "native":
+        if self.is_native:
             return "video" in file.native.media
         return file.runner.video not in (None, "none")
 
@@ -191,3 +199,4 @@ class Counter:
 
 
 UNKNOWN = ImageCost(0, 0, "a picture of unknown size")
+NOTHING = ImageCost(0, 0, "no picture")

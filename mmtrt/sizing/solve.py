@@ -77,6 +77,25 @@ class Sizing:
         tiles = requests * self.demand.images_per_request * self.image.tiles
         return -(-tiles // self.image.tiles_per_slot)
 
+    def raised(self, batch: int) -> dict[str, int]:
+        """Return the stated limits that a batch of so many full requests passes, and what it needs.
+
+        ``max_batch_size`` itself is among them; limits that are derived follow by themselves.
+        """
+        prompt = self.limits.value("max_input_len") or 0
+        needs = {
+            "max_batch_size": batch,
+            "max_multimodal_len": batch * self.features_per_request,
+            "max_num_tokens": max(batch, prompt),
+            "vision.max_batch_size": self.vision_batch(batch),
+        }
+        return {
+            name: needed
+            for name, needed in needs.items()
+            if self.limits[name].source == "override"
+            and (self.limits.value(name) or needed) < needed
+        }
+
 
 def prompt_tokens(demand: Demand, image: ImageCost, audio: int = 0) -> int:
     """Return the tokens of a prompt that stand for what one request shows."""

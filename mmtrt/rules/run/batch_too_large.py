@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mmtrt.config.overrides import assigned
 from mmtrt.plan.graph import Plan
 from mmtrt.rules.base import Finding
 
@@ -30,12 +31,13 @@ def check(plan: Plan) -> Iterator[Finding]:
     if asked > limit:
         # A limit that is set stays as it is, whatever the workload says.
         stated = plan.recipe.settings.max_batch_size is not None
-        key = "max_batch_size" if stated else "workload.batch_size"
+        raised = plan.recipe.sizing.raised(asked)
+        wanted = raised if stated else {"workload.batch_size": asked, **raised}
         yield Finding(
             code="RUN101",
             severity="error",
             message=f"run.batch_size is {asked}, the engines take {limit}",
             at=plan.recipe.where(("run", "batch_size")),
             why="max_batch_size is fixed when the engine is built",
-            fix=f"{key}={asked}",
+            fix=assigned(wanted),
         )

@@ -1,8 +1,8 @@
 """Flag a video or a sound that the runner needs, does not take, or takes alone.
 
 ## What it checks
-``run.video``, ``run.video_frames`` and ``run.audio`` against what the family's runner reads; and a
-picture beside a video.
+``run.video``, ``run.video_frames`` and ``run.audio`` against what the family's runner reads; a
+picture beside a video; and for native engines a request without the picture that the family needs.
 
 ## Why it matters
 ``run.py`` stops without the sound or the video that a family needs, and where picture and video are
@@ -25,6 +25,9 @@ from collections.abc import Iterator
 from mmtrt.plan.graph import Plan
 from mmtrt.rules.base import Finding, Severity
 from mmtrt.stages import Run
+
+SAMPLE = "asset://pictures/red_circle_left_on_white.png"
+"""A picture that ships with mmtrt."""
 
 
 def check(plan: Plan) -> Iterator[Finding]:
@@ -51,6 +54,9 @@ def check(plan: Plan) -> Iterator[Finding]:
         if taken == "none" and given is not None:
             why = "the runner leaves it aside and answers about something else"
             yield finding(key, f"{name} takes no {key}", why, f"run.{key}=null", "warning")
+    if native and plan.recipe.file.native.min_images and not run.images:
+        why = "its prompts begin with a picture"
+        yield finding("image", f"{name} needs run.image", why, f"run.image={SAMPLE}", "error")
     if run.video is not None and run.images and (native or runner.video == "optional"):
         why = "frames take the place of pictures" if native else "the runner stops if it gets both"
         yield finding("image", "both a picture and a video", why, "run.image=null", "error")

@@ -26,15 +26,30 @@ from collections.abc import Iterator
 from mmtrt.config.overrides import quoted, shell
 from mmtrt.plan.graph import Plan
 from mmtrt.rules.base import Finding
-from mmtrt.rules.request import asked_of_runner
+from mmtrt.rules.request import asked
 
 MARK = "<image>"
 
 
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error if one request would get too many pictures."""
-    run, runner = asked_of_runner(plan), plan.recipe.file.runner
-    if run is None or len(run.images) < 2 or runner.image not in ("any", "local"):
+    run, runner = asked(plan), plan.recipe.file.runner
+    if run is None or len(run.images) < 2:
+        return
+    native, most = plan.choice.backend.name == "native", plan.recipe.file.native.max_images
+    if native:
+        each = plan.recipe.sizing.demand.images_per_request
+        if most is not None and each > most and len(run.images) == run.batch_size * each:
+            yield Finding(
+                code="RUN111",
+                severity="error",
+                message=f"{plan.recipe.name} takes {most} picture a request, not {each}",
+                at=plan.recipe.where(("workload", "images_per_request")),
+                why="its prompts have a place for no more",
+                fix=f"workload.images_per_request={most}",
+            )
+        return
+    if runner.image not in ("any", "local"):
         return
     shown, first = len(run.images), shell(f"run.image={quoted(run.images[0])}")
     lone = runner.pairing == "marks" and run.batch_size == 1 and len(run.prompts) == 1

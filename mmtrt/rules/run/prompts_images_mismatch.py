@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mmtrt.config.overrides import quoted, shell
+from mmtrt.config.overrides import assigned, quoted, shell
 from mmtrt.plan.graph import Plan
 from mmtrt.rules.base import Finding
 from mmtrt.rules.request import asked
@@ -39,9 +39,6 @@ def check(plan: Plan) -> Iterator[Finding]:
     for key, items, fits in _lists(plan, run):
         if fits:
             continue
-        fix = f"run.batch_size={len(items) or 1}"
-        if len(items) == 1:  # the same for every request
-            fix = shell(f"run.{key}=[{','.join([quoted(items[0])] * run.batch_size)}]")
         yield Finding(
             code="RUN102",
             severity="error",
@@ -49,8 +46,27 @@ def check(plan: Plan) -> Iterator[Finding]:
             f"run.batch_size is {run.batch_size}",
             at=plan.recipe.where(("run", key)),
             why="item i of each list belongs to item i of the batch",
-            fix=fix,
+            fix=_fix(plan, run, key, items),
         )
+
+
+def _fix(plan: Plan, run: Run, key: str, items: tuple[str, ...]) -> str:
+    """Return what makes the list fit, with a batch that the engines take."""
+    recipe, batch = plan.recipe, len(items) or 1
+    if batch == 1:  # the same for every request
+        return shell(f"run.{key}=[{','.join([quoted(items[0])] * run.batch_size)}]")
+    each, rest = divmod(batch, run.batch_size)
+    most = recipe.file.native.max_images
+    native = plan.choice.backend.name == "native"
+    one_each = len(run.prompts) == batch  # a prompt for every picture
+    if key == "image" and native and not (rest or one_each) and (most is None or each <= most):
+        return f"workload.images_per_request={each}"
+    wanted = {"run.batch_size": batch}
+    if batch > recipe.sizing.limits.required("max_batch_size"):
+        if recipe.settings.max_batch_size is None:
+            wanted["workload.batch_size"] = batch
+        wanted |= recipe.sizing.raised(batch)
+    return assigned(wanted)
 
 
 def _lists(plan: Plan, run: Run) -> Iterator[tuple[str, tuple[str, ...], bool]]:

@@ -2,7 +2,8 @@
 
 ## What it checks
 ``max_num_tokens``, or the 8192 that ``trtllm-build`` takes where it is not stated, against
-``max_input_len``. Not with ``run.enable_chunked_context``, which cuts prompts to fit. ``SIZ104``
+``max_input_len``; for native engines, which read all prompts of a batch at once, also against the
+prompts of ``workload.batch_size``. Not with ``run.enable_chunked_context``, which cuts prompts to fit. ``SIZ104``
 sees to ``max_seq_len``.
 
 ## Why it matters
@@ -41,14 +42,27 @@ def check(plan: Plan) -> Iterator[Finding]:
     if stated is None and native:
         return  # its build derives a number that does
     step = TOOL_DEFAULT if stated is None else stated
-    if prompt <= step or (recipe.run.enable_chunked_context and not native):
+    if recipe.run.enable_chunked_context and not native:
         return
-    fails = native or sizing.visual_prompt_tokens >= step
+    shown = sizing.visual_prompt_tokens + sizing.demand.asked_text_tokens
+    batch = (sizing.demand.batch_size or 1) if native else 1
+    if prompt <= step < batch * shown:
+        yield Finding(
+            code="SIZ107",
+            severity="error",
+            message=f"max_num_tokens is {step}, the workload needs >= {batch * shown} in a step",
+            at=recipe.where_limit("max_num_tokens"),
+            why=f"{batch} requests x {shown} tokens of prompt at once",
+            fix=f"max_num_tokens={batch * prompt}",
+        )
+    if prompt <= step:
+        return
+    fails = native or shown >= step
     yield Finding(
         code="SIZ107",
         severity="error" if fails else "warning",
         message=f"max_num_tokens is {step}, a prompt may have {prompt} tokens",
         at=recipe.where_limit("max_num_tokens"),
         why="no chunked context: a prompt must fit in one step, whatever max_input_len says",
-        fix=f"max_num_tokens={prompt}",
+        fix=f"max_num_tokens={batch * prompt}",
     )

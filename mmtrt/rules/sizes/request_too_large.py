@@ -61,6 +61,7 @@ UNITS = {
     TABLE: "visual features",
     "max_input_len": "tokens of prompt",
     "max_seq_len": "tokens of prompt and answer",
+    "max_num_tokens": "tokens in one step",
     "vision.max_batch_size": "of the vision engine's batch",
 }
 
@@ -80,13 +81,19 @@ def _excesses(counter: Counter, cost: Cost) -> Iterator[tuple[str, tuple[int, in
     prompt = limits.value("max_input_len")
     if prompt is not None and prompt >= usual and (decoder or not across):
         yield "max_input_len", (cost.prompt, prompt)
+    step = limits.value("max_num_tokens")
+    if counter.is_native and step is not None and decoder:
+        batch_usual = (sizing.demand.batch_size or 1) * usual
+        if step >= max(batch_usual, prompt or 0):
+            # All prompts of a batch are read at once, each padded to the longest.
+            yield "max_num_tokens", (cost.prompt * run.batch_size, step)
     seq = limits.value("max_seq_len")
     if seq is not None and decoder and seq >= usual + run.max_new_tokens:
         yield "max_seq_len", (cost.prompt + run.max_new_tokens, seq)
     vision, slot = counter.vision_batch(), sizing.image.tiles_per_slot
     if vision is None or counter.items_are_frames or run.batch_size > batch:
         return  # SIZ109 speaks of frames, RUN101 of the batch
-    once = counter.recipe.file.runner.looks_once
+    once = counter.recipe.file.runner.looks_once and not counter.is_native
     usual_batch = 1 if once else max(sizing.demand.batch_size or 1, run.batch_size)
     if vision // slot >= sizing.vision_batch(usual_batch):
         yield "vision.max_batch_size", (-(-cost.items // slot), vision // slot)

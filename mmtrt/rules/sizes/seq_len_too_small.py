@@ -1,8 +1,8 @@
 """Flag a sequence limit that leaves no room for the answer.
 
 ## What it checks
-``max_seq_len`` against the pictures of one request plus the new tokens that ``run`` asks for; and,
-with a warning, against ``max_input_len`` plus one.
+``max_seq_len`` against the pictures of one request plus the new tokens that ``run`` or ``workload``
+asks for; and, with a warning, against ``max_input_len`` plus one.
 
 ## Why it matters
 ``max_seq_len`` counts prompt and answer together. The KV cache is made for it, so a longer
@@ -31,7 +31,10 @@ def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error if the request cannot fit, a warning if a prompt at its limit cannot."""
     sizing = plan.recipe.sizing
     seq, prompt = sizing.limits.value("max_seq_len"), sizing.limits.value("max_input_len")
-    new = plan.recipe.run.max_new_tokens or sizing.demand.max_new_tokens
+    asked = sizing.demand.max_new_tokens
+    new = plan.recipe.run.max_new_tokens or asked
+    if "max_new_tokens" in sizing.demand.asked:
+        new = max(new, asked)
     shown, text = sizing.visual_prompt_tokens, max(sizing.demand.asked_text_tokens, 1)
     told = f"{text} text tokens" if text > 1 else "text"
     why = f"{shown} visual features + {told} + {new} new tokens"
@@ -45,7 +48,7 @@ def check(plan: Plan) -> Iterator[Finding]:
             code="SIZ104",
             severity="error",
             message=f"max_seq_len is {seq}, this request needs >= {shown + text + new}",
-            at=plan.recipe.where(("run", "max_new_tokens")),
+            at=plan.recipe.where(("run" if new != asked else "workload", "max_new_tokens")),
             why=why,
             fix=f"max_seq_len={max(prompt or shown + DEFAULT_TEXT_TOKENS, shown + text) + new}",
         )

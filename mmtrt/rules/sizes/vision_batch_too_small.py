@@ -32,11 +32,12 @@ def check(plan: Plan) -> Iterator[Finding]:
     batch = sizing.limits.required("max_batch_size")
     vision = sizing.limits.value("vision.max_batch_size")
     items, runner = sizing.vision_batch(batch), plan.recipe.file.runner
-    if runner.torch_encoder:
+    native = plan.choice.backend.name == "native"
+    if runner.torch_encoder and not native:
         return  # no vision engine is built
     if vision is not None and vision < items:
         usual = max(sizing.demand.batch_size or 1, plan.recipe.run.batch_size)
-        fails = vision < sizing.vision_batch(1 if runner.looks_once else usual)
+        fails = vision < sizing.vision_batch(1 if runner.looks_once and not native else usual)
         slot = sizing.image.tiles_per_slot
         unit = "tile" if sizing.image.unit == "image" else sizing.image.unit
         slots = f" / {slot} that one unit admits" if slot > 1 else ""
