@@ -222,13 +222,14 @@ def _directory(path: str | None, config_dirs: tuple[Path, ...]) -> Path | None:
 
 
 def _preprocessor(directory: Path) -> _File | None:
-    """Return how pictures are prepared; transformers 5 keeps that beside other processors."""
-    if (file := _read(directory / "preprocessor_config.json")) is not None:
-        return file
+    """Return how pictures are prepared; what stands beside other processors is read first.
+
+    Source: transformers 5.23, ``ImageProcessingMixin.get_image_processor_dict``.
+    """
     whole = _read(directory / "processor_config.json")
     inner = None if whole is None else whole.data.get("image_processor")
     if whole is None or not isinstance(inner, dict):
-        return None
+        return _read(directory / "preprocessor_config.json")
     return _File(whole.path, inner, ("image_processor",))
 
 
@@ -322,9 +323,22 @@ def _consistent(
     after = [getattr(model, name) for name in SHAPE]
     if any(old not in (None, new) for old, new in zip(before, after)):
         changed["parameters"] = None
+    changed |= _class_row(family, model, config)
     if follows := _FOLLOWS.get(family):
         changed |= follows(model, config)
     return dataclasses.replace(model, **changed)
+
+
+def _class_row(family: str, model: ModelFacts, config: _File) -> dict[str, Any]:
+    """Return the rows of a LLaVA picture where the row of the class is kept, or there is none.
+
+    Source: transformers 5.23, ``LlavaModel.get_image_features``.
+    """
+    kept = config.get(("vision_feature_select_strategy",)) == "full"
+    if family != "llava" or not kept or (edge := _edge(model)) is None:
+        return {}
+    is_siglip = config.get(("vision_config", "model_type")) == "siglip_vision_model"
+    return {"image_tokens": edge**2 + int(not is_siglip)}
 
 
 def _edge(model: ModelFacts) -> int | None:

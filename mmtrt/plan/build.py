@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmtrt.backends import choose
-from mmtrt.backends.base import Backend, Choice, Skip
+from mmtrt.backends.base import Backend, Choice, Local, Skip
 from mmtrt.config.recipe import Recipe
 from mmtrt.config.schema import listed
 from mmtrt.config.stages import stages_of
@@ -201,8 +201,32 @@ _LOCAL_KEYS = {
 """Name of a local file or directory -> the key that gave it; pictures are ``image0`` and so on."""
 
 
+def _check_medium(recipe: Recipe, node: Node, local: Local) -> None:
+    """Refuse what is no file before it is hashed: an empty path is the working directory."""
+    key = _LOCAL_KEYS.get(local.name, ("run", "image"))
+    path = Path(local.path)
+    if local.path in ("", ".", "/"):
+        message = f"{'.'.join(key)} is no file: {local.path or 'it is empty'}"
+    elif path.is_dir() and local.name != "video":
+        message = f"{'.'.join(key)} is a directory: {local.path}"
+    elif path.exists() and not path.is_file() and not path.is_dir():
+        message = f"{'.'.join(key)} is a pipe, a socket or a device: {local.path}"
+    else:
+        return
+    raise RecipeError(
+        message,
+        code="CFG107",
+        at=recipe.where(key),
+        why=f"stage {node.id} opens a file",
+        fix=f"{'.'.join(key)}=null   # or a file",
+    )
+
+
 def _check_locals(recipe: Recipe, node: Node) -> None:
     for local in node.locals:
+        is_medium = local.name not in _LOCAL_KEYS or local.name in ("video", "audio")
+        if is_medium and node.kind in ("run", "serve"):
+            _check_medium(recipe, node, local)
         if not Path(local.path).exists():
             key = _LOCAL_KEYS.get(local.name, ("run", "image"))
             what, why = "no such file or directory", "reads it"

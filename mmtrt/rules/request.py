@@ -19,6 +19,7 @@ from mmtrt.plan.graph import Plan
 from mmtrt.rules.picture import size_of
 from mmtrt.rules.sound import seconds_of
 from mmtrt.sizing.features import Flavour, ImageCost, audio_features
+from mmtrt.sizing.features.native_resolution import is_too_long
 from mmtrt.stages import Run
 
 DEFAULT_FRAMES = 8
@@ -95,6 +96,13 @@ class Counter:
         flavour: Flavour = "hf" if self.is_native else "trtllm"
         return audio_features(self.recipe.file.family, seconds_of(self.run.audio), flavour)
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether the model's processor refuses a picture for its shape, whatever the limits."""
+        if not self.is_native or self.recipe.file.family != "qwen2_vl":
+            return False
+        return any(size is not None and is_too_long(size) for size in map(size_of, self.run.images))
+
     def cost(self) -> Cost:
         """Return what the dearest request costs at least."""
         groups = self._groups()
@@ -156,7 +164,7 @@ class Counter:
         if self.is_native and not named:
             return [NOTHING]
         for place in named or ("",):
-            size = size_of(place) if place else None
+            size = size_of(place, upright=self.is_native) if place else None
             priced = None if size is None else self._priced(list(size), max(len(named), 1))
             costs.append(priced or self._alike(max(len(named), 1)))
         return costs

@@ -64,7 +64,7 @@ def _damage(plan: Plan, stage: Download, directory: Path) -> list[tuple[str, str
         if name.endswith(INDEX_SUFFIX) and name not in pointers
         for shard in _missing(stage, name, path, files)
     ]
-    elsewhere = "model.path=null   # the hub's, at the recipe's commit"
+    elsewhere = "copy or save the model again, with all of its .safetensors files"
     found = []
     if pointers:
         found.append((f"Git LFS pointers, not files: {_some(pointers)}", CLONED, _pull(directory)))
@@ -72,6 +72,11 @@ def _damage(plan: Plan, stage: Download, directory: Path) -> list[tuple[str, str
         why = "the weights are whole only with all of them"
         found.append((f"shards that the index names are missing: {_some(missing)}", why, elsewhere))
     elif plan.choice.backend.name != "fake" and _takes_weights(stage) and not _weights(files):
+        pickled = sorted(p.name for p in directory.iterdir() if p.name.endswith(WEIGHTS[1:]))
+        if pickled:
+            why = "loading them may run any program, so the recipe takes .safetensors alone"
+            found.append((f"only pickled weights: {_some(pickled)}", why, _save(directory)))
+            return found
         why = f"there is no {', '.join(WEIGHTS)} file among those that the recipe takes"
         found.append((f"{quoted(str(directory))} holds no weights", why, elsewhere))
     return found
@@ -99,6 +104,15 @@ def _weights(files: dict[str, Path]) -> list[str]:
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(quoted(name) for name in sorted(names)[:3]) + more
+
+
+def _save(directory: Path) -> str:
+    """Return what writes a model's weights anew, in its own directory."""
+    code = (
+        "import sys; from transformers import AutoModelForImageTextToText as M; "
+        "M.from_pretrained(sys.argv[1], dtype='auto').save_pretrained(sys.argv[1])"
+    )
+    return f"python -c {shlex.quote(code)} {shlex.quote(str(directory))}   # if you trust it"
 
 
 def _pull(path: Path) -> str:

@@ -90,6 +90,11 @@ def qwen2_vl(shape: VisionShape, view: View) -> ImageCost:
     )
 
 
+def is_too_long(image_size: Pair) -> bool:
+    """Return whether the processor refuses a picture for its shape."""
+    return max(image_size) > LONGEST_ASPECT * min(image_size)
+
+
 def smart_size(image_size: Pair, step: int, least: int, most: int) -> Pair:
     """Return (height, width), multiples of ``step``, of between ``least`` and ``most`` pixels.
 
