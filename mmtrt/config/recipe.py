@@ -204,7 +204,9 @@ def _with_defaults(
 def _is_said(path: typed.KeyPath, where: Where) -> bool:
     """Return whether a value stands anywhere but in mmtrt's own list of keys."""
     place = where(path)
-    return place != typed.dotted(path) and not place.startswith(f"{display(recipes_root() / 'config.yaml')}:")
+    return place != typed.dotted(path) and not place.startswith(
+        f"{display(recipes_root() / 'config.yaml')}:"
+    )
 
 
 def _model_name(settings: schema.Settings, variant: schema.Variant, variant_name: str) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 from mmtrt.native.errors import NativeError
 
-
 _PLAIN = ("RGB", "RGBA", "L", "LA", "P")
 _SIXTEEN = ("PNG", "PPM")
 """Formats whose integers end at 65535 in Pillow."""

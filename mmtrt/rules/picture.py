@@ -1,4 +1,4 @@
-"""What a local picture is, by the library that the runtime opens it with: its size, or what is wrong.
+"""What a local picture is, by the library that the runtime opens it with: its size, or its fault.
 
 Only headers are read, and no pixels. Without Pillow (the extra ``native``) sizes are not known, and
 only what is no picture in any library is told.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,11 @@ FIRST_BYTES = 512
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that exchange height and width."""
 ORIENTATION = 0x0112
+DAMAGE = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError),
+    *(ArithmeticError, RuntimeError, EOFError, MemoryError, struct.error),
+)
+"""What Pillow's readers raise at damaged headers."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +87,11 @@ def _looked(place: str, *unchanged: int) -> Picture:
     try:
         with Image.open(place) as image:
             width, height = image.size
-            turned = image.getexif().get(ORIENTATION) in SIDEWAYS
+            # Pillow turns TIFF files by itself.
+            turned = image.format != "TIFF" and image.getexif().get(ORIENTATION) in SIDEWAYS
     except Image.UnidentifiedImageError:
         return Picture(problem="is no picture that Pillow knows")
-    except Exception as error:  # damaged headers make Pillow's readers fail in any way
+    except (*DAMAGE, Image.DecompressionBombError) as error:
         return Picture(problem=f"is no picture that can be read: {error}")
     stored = (height, width)
     if (problem := _cut_short(place, first)) is not None:

@@ -215,7 +215,7 @@ INDEX = {"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}
         ({"model__safetensors__index__json": [7], "one__safetensors": WHOLE}, None),
         ({"model__safetensors__index__json": b"{", "one__safetensors": WHOLE}, None),
         ({"model__safetensors": POINTER}, "Git LFS pointers, not files: model.safetensors"),
-        ({"model__bin": POINTER}, "holds no weights"),
+        ({"model__bin": POINTER}, "only pickled weights: model.bin"),
         ({}, "holds no weights"),
     ],
 )

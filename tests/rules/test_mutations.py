@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import struct
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
 from mmtrt.host import Gpu, HostInfo
 from mmtrt.rules.check import check_plan, find
@@ -64,7 +65,9 @@ def asked(tmp_path, monkeypatch):
 def _bytes(content: Any) -> bytes:
     if isinstance(content, dict) and "picture" in content:
         height, width = content["picture"]
-        return b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", width, height)
+        drawn = BytesIO()
+        Image.new("RGB", (width, height)).save(drawn, "png")
+        return drawn.getvalue()
     return (content if isinstance(content, str) else json.dumps(content)).encode()
 
 

@@ -1,9 +1,9 @@
 """Flag a picture, a video or a sound that cannot be opened.
 
 ## What it checks
-Local files of ``run.image``, ``run.video`` and ``run.audio``: directories, pipes, empty files, files
-without permission, web pages saved in the place of pictures, pictures cut short, and formats that
-the runtime's library does not know. Headers only.
+Local files of ``run.image``, ``run.video`` and ``run.audio``: directories, pipes, empty files,
+files without permission, web pages saved in the place of pictures, pictures cut short, and formats
+that the runtime's library does not know. Headers only.
 
 ## Why it matters
 The file is opened when all engines are built.
@@ -41,7 +41,7 @@ def check(plan: Plan) -> Iterator[Finding]:
                     message=f"run.{key}: {quoted(place)} {problem}",
                     at=plan.recipe.where(("run", key)),
                     why=f"stage {node.id} opens it when all engines are built",
-                    fix=f"run.{key}=null   # or another file",
+                    fix=f"run.{key}=null",
                 )
 
 

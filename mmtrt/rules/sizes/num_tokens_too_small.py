@@ -3,8 +3,8 @@
 ## What it checks
 ``max_num_tokens``, or the 8192 that ``trtllm-build`` takes where it is not stated, against
 ``max_input_len``; for native engines, which read all prompts of a batch at once, also against the
-prompts of ``workload.batch_size``. Not with ``run.enable_chunked_context``, which cuts prompts to fit. ``SIZ104``
-sees to ``max_seq_len``.
+prompts of ``workload.batch_size``. Not with ``run.enable_chunked_context``, which cuts prompts to
+fit. ``SIZ104`` sees to ``max_seq_len``.
 
 ## Why it matters
 Without chunks a prompt must fit in one step, so the runtime takes none above
