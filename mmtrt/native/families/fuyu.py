@@ -57,6 +57,7 @@ class FuyuFrontend(HfFrontend):
             images=list(images),
             return_tensors="pt",
             return_legacy_image_output=False,
+            **self.text_settings(prompt),
         )
         return {name: value.numpy() for name, value in given.items() if torch.is_tensor(value)}
 

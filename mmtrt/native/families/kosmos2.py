@@ -72,6 +72,7 @@ class Kosmos2Frontend(HfFrontend):
     def process(self, prompt: str, images: Any) -> dict[str, Any]:
         """Return the arrays of one request; the processor puts the picture before the text."""
         given = {"images": list(images)} if images else {}
+        given |= self.text_settings(prompt)
         rows = self.config.latent_query_num
         return dict(
             self.processor(text=[prompt], return_tensors="np", num_image_tokens=rows, **given)
