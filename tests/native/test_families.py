@@ -62,18 +62,24 @@ once = made_for("eager")
 """Of tests that look at the family alone."""
 
 
-def assert_equal(built: Built, texts: Sequence[str], pictures: Sequence[Sequence[str]]) -> None:
-    """Compare tokens exactly and the logits of every step closely, while each request lasts."""
+def assert_equal(
+    built: Built, texts: Sequence[str], pictures: Sequence[Sequence[str]], **settings: Any
+) -> None:
+    """Compare every token exactly and the logits of every step closely."""
     answers = built.answer(texts, pictures)
-    tokens, logits = built.expected(texts, pictures)
+    tokens, logits = built.expected(texts, pictures, **settings)
     eos = built.session.engines.llm.special_tokens.eos
     ours = np.stack(answers.generation.logits)
     worst = 0.0
     for row, answer in enumerate(answers.answers):
+        assert answer.token_ids == tokens[row]
         count = len(answer.token_ids)
-        assert answer.token_ids == tokens[row][:count]
-        assert count == NEW_TOKENS or answer.token_ids[-1] in eos
-        worst = max(worst, float(np.abs(ours[:count, row] - logits[:count, row]).max()))
+        assert answer.finish_reason == ("eos" if answer.token_ids[-1] in eos else "length")
+        worst = max(worst, float(np.abs(ours[:count, row] - logits[row]).max()))
+        said = built.reference.processor.tokenizer.batch_decode(
+            [tokens[row]], skip_special_tokens=True
+        )
+        assert answer.text == said[0].strip()
     assert worst < TOLERANCE
     built.worst = max(getattr(built, "worst", 0.0), worst)
 
@@ -280,7 +286,7 @@ def test_the_recipes_facts_are_the_models(built: Built) -> None:
     count = sum(prod(tensor.shape) for tensor in tensors)
     # What ships is counted from its own file.
     assert facts.parameters in ([count] if case.asset is None else [None, count])
-    text = built.hf.config.get_text_config(decoder=True)
+    text = built.reference.model.config.get_text_config(decoder=True)
     names = {
         "hidden_size": ("hidden_size",),
         "vocab_size": ("vocab_size",),
@@ -294,7 +300,7 @@ def test_the_recipes_facts_are_the_models(built: Built) -> None:
         found = next((v for place in places if (v := getattr(text, place, None))), None)
         stated = getattr(facts, fact)
         assert stated == found or (stated is None and fact == "max_position_embeddings"), fact
-    config = built.hf.config
+    config = built.reference.model.config
     vision = getattr(config, "vision_config", None) or getattr(config, "encoder", config)
     for fact in ("image_size", "patch_size"):
         stated, found = getattr(facts, fact), getattr(vision, fact, None)
@@ -311,7 +317,7 @@ def test_a_model_made_twice_is_the_same(built: Built, tmp_path: Path) -> None:
     from mmtrt.native.make_tiny import make_tiny
 
     make_tiny(built.case.model, tmp_path / "again", 0)
-    assert files_of(tmp_path / "again") == files_of(built.model_dir)
+    assert files_of(tmp_path / "again") == files_of(built.plain_dir)
 
 
 @made_for("onnxruntime")

@@ -17,7 +17,7 @@ class ChatPrompt(str):
     """A text that a chat template made, beside those that a user or this package wrote.
 
     Where it begins with the tokenizer's BOS, no special tokens are added to it; to any other text
-    they are. That is what ``apply_chat_template(tokenize=True)`` and a plain call of a processor do.
+    they are: what ``apply_chat_template(tokenize=True)`` and a plain call of a processor do.
 
     Source: transformers 5.23, ProcessorMixin.apply_chat_template.
     """
@@ -102,7 +102,7 @@ class HfFrontend:
         """Whether the template goes through a list of parts, instead of writing it out as it is."""
         try:
             return "'type'" not in self._filled([{"type": "text", "text": "text"}])
-        except Exception:  # as above: a template that joins strings fails with a list
+        except Exception:  # noqa: BLE001 - as above; what joins strings fails with a list
             return False
 
     def _filled(self, content: Any) -> str:
