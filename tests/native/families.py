@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
 from time import perf_counter
@@ -173,13 +173,18 @@ class Built:
     @cached_property
     def reference(self) -> Reference:
         """The same directory, as transformers reads it."""
-        found = Reference(self.model_dir)
+        return self.reference_of(self.model_dir)
+
+    def reference_of(self, directory: Path) -> Reference:
+        """Return a directory of this family, as transformers reads it."""
+        found = Reference(directory)
         if self.case.model == "phi4_multimodal":
-            found.inputs = self._inputs_of_phi4  # type: ignore[method-assign]
+            found.inputs = partial(self._inputs_of_phi4, found)  # type: ignore[method-assign]
         return found
 
     def _inputs_of_phi4(
         self,
+        reference: Reference,
         texts: Sequence[str],
         images: Sequence[Sequence[Any]],
         kinds: Sequence[str] | None = None,
@@ -189,14 +194,14 @@ class Built:
         from mmtrt.native.phi4_images import preprocess
 
         (text,), (shown,) = texts, images
-        prompt, settings = self.reference.prompt(text, kinds or ["image"] * len(shown))
+        prompt, settings = reference.prompt(text, kinds or ["image"] * len(shown))
         pixels = preprocess(shown) if shown else {}
         first, *others = prompt.split("<|image|>")
         for count, other in zip(pixels.pop("num_img_tokens", ()), others):
             first += "<|image|>" * int(count) + other
         for kind, count in rows.items():
             first = first.replace(f"<|{kind}|>", f"<|{kind}|>" * count)
-        ids = self.reference.processor.tokenizer([first], return_tensors="pt", **settings)
+        ids = reference.processor.tokenizer([first], return_tensors="pt", **settings)
         return {**ids, **pixels}
 
     def answer(self, texts: Sequence[str], pictures: Sequence[Sequence[str]]) -> Any:

@@ -112,7 +112,7 @@ class Sounds(Built):
         rows = int(heard["audio_embed_sizes"][0])
         images = [Image.open(path) for path in pictures]
         kinds = [*["image"] * len(images), "audio"]
-        given = self._inputs_of_phi4([text], [images], kinds, {"audio": rows})
+        given = self._inputs_of_phi4(self.reference, [text], [images], kinds, {"audio": rows})
         tokens, logits = self.reference.generate_from(
             {**given, **heard}, new_tokens=NEW_TOKENS, **flags
         )

@@ -20,9 +20,11 @@ import numpy as np
 import pytest
 
 from mmtrt.backends.native import Native
+from mmtrt.native.families import family_of
 from tests.native.conftest import ROOT, finish, start_stage
 from tests.native.eager import eager_engines
 from tests.native.families import CASES, MAX_BATCH, NEW_TOKENS, Built
+from tests.native.published import flatten, leave_a_stale_file
 from tests.native.test_determinism import files_of
 from tests.native.tiny_llava import make_image
 
@@ -107,6 +109,60 @@ def test_texts_alone(built: Built) -> None:
     if not built.case.text_only:
         pytest.skip("this family needs a picture")
     assert_equal(built, built.case.texts[:2], [[], []])
+
+
+@every
+@pytest.mark.cell("exact")
+def test_an_answer_of_one_token(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any of several end tokens ends an answer, its very first one too."""
+    texts, pictures = built.case.texts[:2], [[path] for path in built.pictures[:2]]
+    engines = built.session.engines
+    first = built.answer(texts, pictures).answers[0].token_ids[0]
+    special = engines.llm.special_tokens
+    ends = (*special.eos, first)
+    monkeypatch.setattr(
+        engines, "llm", replace(engines.llm, special_tokens=replace(special, eos=ends))
+    )
+    if built.engine == "aot_inductor":
+        monkeypatch.setattr(engines._packages.config, "special_tokens", engines.llm.special_tokens)
+    assert len(built.answer(texts, pictures).answers[0].token_ids) == 1
+    assert_equal(built, texts, pictures, eos_token_id=list(ends))
+
+
+@once
+@pytest.mark.parametrize("layout", ["base", "instruct", "flat", "stale"])
+def test_requests_are_read_as_by_transformers(built: Built, layout: str, tmp_path: Path) -> None:
+    """Ids and pixels, from every layout of a model's files; prompts of both and the user's own."""
+    from PIL import Image
+
+    model = tmp_path / "m"
+    shutil.copytree(built.plain_dir if layout == "base" else built.model_dir, model)
+    is_phi4 = built.case.model == "phi4_multimodal"
+    if layout in ("flat", "stale"):
+        if is_phi4:
+            pytest.skip("this model has no settings of pictures")
+        (flatten if layout == "flat" else leave_a_stale_file)(model)
+    llm, vision = built.session.engines.llm, built.session.engines.vision
+    frontend = family_of(llm.family).frontend(model, llm, vision)
+    reference = built.reference_of(model)
+    images = [Image.open(path) for path in built.pictures]
+    most = 2 if built.case.several else 1
+    for count in range(0 if built.case.text_only else 1, most + 1):
+        shown = images[:count]
+        expected = reference.inputs(built.case.texts[:1], [shown])
+        found = frontend.process(frontend.prompt(built.case.texts[0], count), shown)
+        assert_same_inputs(found, expected)
+    if frontend.placeholder and not is_phi4:
+        own = f"{frontend.placeholder} {built.case.texts[1]}"
+        expected = reference.processor(text=[own], images=[images[:1]], return_tensors="pt")
+        assert_same_inputs(frontend.process(frontend.prompt(own, 1), images[:1]), expected)
+
+
+def assert_same_inputs(found: Any, expected: Any) -> None:
+    """Compare what a model is given; some arrays are of no use to engines."""
+    assert {"input_ids", "pixel_values", "flattened_patches"} & found.keys()
+    for name in found.keys() & expected.keys():
+        np.testing.assert_array_equal(np.asarray(found[name]), np.asarray(expected[name]), name)
 
 
 @once
