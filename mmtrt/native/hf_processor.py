@@ -61,7 +61,7 @@ def image_only(class_name: str) -> Any:
     def tokenizer(cls: Any, *args: Any, **settings: Any) -> Any:
         # The backend is that of pictures; a tokenizer would keep it as a setting of its own.
         settings.pop("backend", None)
-        return super(reduced, cls)._load_tokenizer_from_pretrained(*args, **settings)
+        return complete._load_tokenizer_from_pretrained.__func__(cls, *args, **settings)
 
     namespace = {
         "get_attributes": classmethod(parts),
@@ -69,8 +69,7 @@ def image_only(class_name: str) -> Any:
         "__module__": complete.__module__,
         "__doc__": complete.__doc__,
     }
-    reduced = type(class_name, (complete,), namespace)
-    return reduced
+    return type(class_name, (complete,), namespace)
 
 
 def _text_only() -> Any:

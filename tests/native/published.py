@@ -99,37 +99,24 @@ def dress(directory: Path, model: str) -> None:
         # The end of a turn beside the end of a text, and settings of sampling.
         lambda config: {**config, "eos_token_id": [2, 9], "do_sample": True, "top_p": 0.9},
     )
-    _begin_with_bos(directory)
+    if model.startswith("qwen"):
+        _edit(directory / "tokenizer_config.json", lambda config: {**config, "bos_token": None})
+        _edit(directory / "tokenizer.json", lambda tokenizer: {**tokenizer, "post_processor": None})
+    elif model == "mllama":
+        _edit(directory / "tokenizer.json", _begin_with_bos)
 
 
-def _begin_with_bos(directory: Path) -> None:
-    """Let the tokenizer put a BOS before every text, as those of Gemma and Llama do."""
-
-    def edit(tokenizer: dict[str, Any]) -> dict[str, Any]:
-        if tokenizer["post_processor"] is not None:
-            return tokenizer
-        config = json.loads((directory / "tokenizer_config.json").read_text())
-        bos = config.get("bos_token")
-        ids = {each["content"]: each["id"] for each in tokenizer["added_tokens"]}
-        if bos not in ids:
-            return tokenizer
-        return {
-            **tokenizer,
-            "post_processor": {
-                "type": "TemplateProcessing",
-                "single": [
-                    {"SpecialToken": {"id": bos, "type_id": 0}},
-                    {"Sequence": {"id": "A", "type_id": 0}},
-                ],
-                "pair": [
-                    {"Sequence": {"id": "A", "type_id": 0}},
-                    {"Sequence": {"id": "B", "type_id": 1}},
-                ],
-                "special_tokens": {bos: {"id": bos, "ids": [ids[bos]], "tokens": [bos]}},
-            },
-        }
-
-    _edit(directory / "tokenizer.json", edit)
+def _begin_with_bos(tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """Let a tokenizer put a BOS before every text, as that of Llama 3 does."""
+    (bos,) = (t for t in tokenizer["added_tokens"] if t["content"] == "<|begin_of_text|>")
+    name = bos["content"]
+    processor = tokenizer["post_processor"]
+    single = [{"SpecialToken": {"id": name, "type_id": 0}}, *processor["single"]]
+    special = {name: {"id": name, "ids": [bos["id"]], "tokens": [name]}}
+    return {
+        **tokenizer,
+        "post_processor": {**processor, "single": single, "special_tokens": special},
+    }
 
 
 def flatten(directory: Path) -> None:

@@ -65,9 +65,7 @@ class Blip2Frontend(HfFrontend):
         """Return the arrays of one request."""
         if not images:
             raise NativeError("a request has no image, this model needs one", code="RUN212")
-        settings = self.text_settings(prompt)
-        given = self.processor(text=[prompt], images=list(images), return_tensors="np", **settings)
-        return dict(given)
+        return self.read(text=[prompt], images=list(images), **self.text_settings(prompt))
 
 
 class Blip2T5Frontend(Blip2Frontend):

@@ -52,7 +52,7 @@ class FuyuFrontend(HfFrontend):
         """Return the arrays of one request."""
         if not images:
             raise NativeError("a request has no image, this model needs one", code="RUN212")
-        given = self.processor(
+        given = self.read(
             text=[prompt],
             images=list(images),
             return_tensors="pt",

@@ -97,6 +97,12 @@ class HfFrontend:
                 fix="write the whole prompt yourself, with the model's placeholders",
             ) from error
 
+    @property
+    def chats_by_itself(self) -> bool:
+        """Whether transformers' processor makes a whole request out of a conversation."""
+        has_template = bool(getattr(self.processor, "chat_template", None))
+        return has_template and self.processor_class is not None and self._template_takes_parts
+
     @cached_property
     def _template_takes_parts(self) -> bool:
         """Whether the template goes through a list of parts, instead of writing it out as it is."""
@@ -148,11 +154,22 @@ class HfFrontend:
         """Return the processor's numpy arrays for one request."""
         # Nested lists: some processors treat one of several pictures of a request otherwise.
         given = {"images": [list(images)]} if images else {}
-        return dict(
-            self.processor(
-                text=[prompt], return_tensors="np", **given, **self.text_settings(prompt)
-            )
-        )
+        return self.read(text=[prompt], **given, **self.text_settings(prompt))
+
+    def read(self, **given: Any) -> dict[str, Any]:
+        """Call the processor and return its numpy arrays.
+
+        Raises:
+            NativeError: RUN216, if it refuses what it is given.
+        """
+        try:
+            return dict(self.processor(**{"return_tensors": "np", **given}))
+        except Exception as error:  # processors and their files may fail in any way
+            raise NativeError(
+                f"{type(self.processor).__name__} refuses the request: "
+                + " ".join(str(error).split())[:300],
+                code="RUN216",
+            ) from error
 
     def address(self, single: Mapping[str, Any], first_row: int) -> list[int]:
         """Return the ids of one request with rows of the prompt table in their places."""

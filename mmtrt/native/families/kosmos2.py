@@ -72,11 +72,9 @@ class Kosmos2Frontend(HfFrontend):
     def process(self, prompt: str, images: Any) -> dict[str, Any]:
         """Return the arrays of one request; the processor puts the picture before the text."""
         given = {"images": list(images)} if images else {}
-        given |= self.text_settings(prompt)
         rows = self.config.latent_query_num
-        return dict(
-            self.processor(text=[prompt], return_tensors="np", num_image_tokens=rows, **given)
-        )
+        settings = self.text_settings(prompt)
+        return self.read(text=[prompt], num_image_tokens=rows, **given, **settings)
 
     def address(self, single: Mapping[str, Any], first_row: int) -> list[int]:
         """Return the ids; a mask tells which of them stand for features."""
