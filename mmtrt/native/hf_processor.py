@@ -106,6 +106,12 @@ def load_processor(model_dir: Path, class_name: str | None) -> Any:
                 processor = _text_only().from_pretrained(model_dir)
             else:
                 processor = image_only(class_name).from_pretrained(model_dir, backend="pil")
+        except ModuleNotFoundError as error:
+            raise NativeError(
+                f"transformers cannot import {class_name}: {error.__cause__ or error}",
+                code="RUN214",
+                fix="install its packages again; torchvision may go: nothing here needs it",
+            ) from error
         except Exception as error:  # damaged files make their readers fail in any way
             raise NativeError(
                 f"{model_dir}: not a directory of {class_name or 'a tokenizer'}: "

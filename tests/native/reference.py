@@ -47,6 +47,8 @@ class Reference:
         picture, documented = DOCUMENTED.get(
             self.config.model_type.replace("2_5", "2"), ("", "{}{}")
         )
+        if self._is_whole(text):
+            return text, {}
         if not self.processor.chat_template:
             return documented.format(picture * len(kinds), text), {}
         parts: Any = [*({"type": kind} for kind in kinds), {"type": "text", "text": text}]
@@ -59,10 +61,16 @@ class Reference:
         bos = self.processor.tokenizer.bos_token
         return prompt, {"add_special_tokens": False} if bos and prompt.startswith(bos) else {}
 
+    def _is_whole(self, text: str) -> bool:
+        """Whether a text is a prompt already: it says itself where its picture is."""
+        named = (getattr(self.processor, name, None) for name in ("boi_token", "image_token"))
+        mark = next((str(each) for each in named if each), "<|image|>")
+        return mark in text
+
     def inputs(self, texts: Sequence[str], images: Sequence[Sequence[Any]]) -> dict[str, Any]:
         """Return the tensors of a batch, padded at the left."""
         settings = {"return_tensors": "pt", **({"padding": True} if len(texts) > 1 else {})}
-        if self.processor.chat_template:
+        if self.processor.chat_template and not any(map(self._is_whole, texts)):
             parts = [
                 [
                     *({"type": "image", "image": each} for each in shown),
