@@ -123,7 +123,8 @@ def _starts(
     for sample in samples:
         prompt = frontend.prompt(sample.text, len(sample.images))
         if sample.answer:
-            prompt = f"{prompt.rstrip()} {sample.answer}"
+            # Of the same kind, which decides about special tokens.
+            prompt = type(prompt)(f"{prompt.rstrip()} {sample.answer}")
         pictures = [open_image(str(path)) for path in sample.images]
         prepared = frontend.prepare([prompt], [pictures])
         features = None

@@ -159,8 +159,7 @@ def _ask_original(
     max_new_tokens: int,
 ) -> None:
     for question, path in zip(batch, paths):
-        prompt = session.frontend.prompt(question.text, 1)
-        tokens = baseline.answer(prompt, [open_image(path)], max_new_tokens)
+        tokens = baseline.answer(question.text, [open_image(path)], max_new_tokens)
         side.add(question, session.frontend.decode(tokens), tokens)
 
 

@@ -6,14 +6,14 @@ settings of sampling that a model's files bring are overruled.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmtrt.native.errors import NativeError
+from mmtrt.native.families.hf_frontend import HfFrontend
 from mmtrt.native.frontend import Frontend
 from mmtrt.native.hf_model import read_config
-from mmtrt.native.hf_processor import load_processor
 
 
 class HfBaseline:
@@ -24,7 +24,7 @@ class HfBaseline:
 
         Args:
             model_dir: of the kind that the engines were built from.
-            frontend: the family's; its processor is transformers' own where it has one.
+            frontend: the family's; its processor is that of transformers.
 
         Raises:
             NativeError: MDL211 if transformers cannot load the model; RUN214 for its processor.
@@ -50,21 +50,20 @@ class HfBaseline:
                 code="MDL211",
                 fix="eval.test_hf=false",
             ) from error
-        self._process = getattr(frontend, "process", None) or self._plain(model_dir)
+        assert isinstance(frontend, HfFrontend)
+        self._frontend = frontend
 
-    def answer(self, prompt: str, images: Sequence[Any], max_new_tokens: int) -> list[int]:
+    def answer(self, text: str, images: Sequence[Any], max_new_tokens: int) -> list[int]:
         """Return the new tokens of one request, the one that ends the answer included.
 
         Args:
-            prompt: as ``Frontend.prompt`` returns it.
+            text: the question.
             images: PIL images.
             max_new_tokens: most tokens.
         """
         import torch
 
-        given = {
-            name: torch.as_tensor(value) for name, value in self._process(prompt, images).items()
-        }
+        given = {name: torch.as_tensor(value) for name, value in self._read(text, images).items()}
         with torch.inference_mode():
             said = self._model.generate(
                 **given,
@@ -79,17 +78,20 @@ class HfBaseline:
         tokens: list[int] = said.sequences[0, -len(said.scores) :].tolist()
         return tokens
 
-    def _plain(self, model_dir: Path) -> Any:
-        """Return the processor of a family whose frontend does without transformers."""
-        from transformers import AutoProcessor
+    def _read(self, text: str, images: Sequence[Any]) -> Mapping[str, Any]:
+        """Return what transformers' own chat makes of a question, where the model has one.
 
-        try:
-            name = type(AutoProcessor.from_pretrained(model_dir)).__name__
-        except (OSError, ValueError, ImportError) as error:
-            raise NativeError(f"{model_dir}: no processor", code="RUN214") from error
-        processor = load_processor(model_dir, name)
-
-        def process(prompt: str, images: Sequence[Any]) -> dict[str, Any]:
-            return dict(processor(text=[prompt], images=list(images), return_tensors="np"))
-
-        return process
+        A model without a chat template has only the prompt that its card documents.
+        """
+        frontend = self._frontend
+        if not frontend.chats_by_itself:
+            return frontend.process(frontend.prompt(text, len(images)), images)
+        shown = [{"type": "image", "image": image} for image in images]
+        found: Mapping[str, Any] = frontend.processor.apply_chat_template(
+            [{"role": "user", "content": [*shown, {"type": "text", "text": text}]}],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="np",
+        )
+        return found

@@ -17,6 +17,7 @@ from typing import Any
 from mmtrt.native.errors import NativeError, report
 from mmtrt.native.flags import add_directory, positive, stage_parser
 from mmtrt.native.hf_model import read_config
+from mmtrt.native.hf_processor import leave_torch_out
 from mmtrt.native.json_file import write_json
 from mmtrt.native.multimodal_session import Answers, Clip, MultimodalSession
 from mmtrt.native.progress import say
@@ -284,4 +285,5 @@ def _run(flags: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
+    leave_torch_out()
     raise SystemExit(main())

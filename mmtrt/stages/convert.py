@@ -13,6 +13,7 @@ class Convert(Stage):
     """Write ``config.json`` and ``rank<r>.safetensors`` for r < tp * pp."""
 
     KIND: ClassVar[str] = "convert"
+    VERSION = 2
     PORTS: ClassVar[tuple[str, ...]] = ("model", "env")
 
     family: str

@@ -13,6 +13,7 @@ class Eval(Stage):
     """Write ``scores.json``; whether the threshold was reached stands in it."""
 
     KIND: ClassVar[str] = "eval"
+    VERSION = 2
     PORTS: ClassVar[tuple[str, ...]] = ("engine", "model", "env", "dataset")
     REPRODUCIBLE: ClassVar[Reproducible] = "semantic"
 

@@ -13,6 +13,7 @@ class Quantize(Stage):
     """Write a checkpoint in another number format; skipped when ``format`` is none."""
 
     KIND: ClassVar[str] = "quantize"
+    VERSION = 2
     PORTS: ClassVar[tuple[str, ...]] = ("model", "checkpoint", "env")
     PASSES: ClassVar[str | None] = "checkpoint"
 

@@ -13,7 +13,7 @@ class Run(Stage):
     """Run one request; its times are measured, so two runs never agree in every byte."""
 
     KIND: ClassVar[str] = "run"
-    VERSION = 2
+    VERSION = 3
     PORTS: ClassVar[tuple[str, ...]] = ("engine", "model", "env")
     REPRODUCIBLE: ClassVar[Reproducible] = "no"
     MEASURES: ClassVar[bool] = True

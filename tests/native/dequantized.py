@@ -46,11 +46,5 @@ def dequantized(quantized: Path, original: Path) -> dict[str, Any]:
 
 
 def load_into(model: Any, state: dict[str, Any]) -> None:
-    """Give a model of pictures and text the language model's weights, under either's names."""
-    own = model.state_dict()
-    named = {
-        name if name in own else f"model.language_model.{name.removeprefix('model.')}": value
-        for name, value in state.items()
-    }
-    found = model.load_state_dict(named, strict=False)
-    assert not found.unexpected_keys
+    """Give a model of pictures and text the language model's weights."""
+    assert not model.load_state_dict(state, strict=False).unexpected_keys

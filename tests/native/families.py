@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
+from tests.native.published import dress
+from tests.native.reference import Reference
 from tests.native.tiny_llava import make_image
 
 NEW_TOKENS = 8
@@ -49,8 +53,6 @@ class Case:
     text_only: bool = True
     padding_shows: bool = False
     """Whether transformers itself answers otherwise where a prompt is padded."""
-    padded_here: bool = False
-    """Whether the reference's batch is put together here: from the inputs of single requests."""
     sizes: Sequence[tuple[int, int]] = SIZES
     seen: Sequence[tuple[int, int]] = SEEN
     """Sizes for which the planner's arithmetic is compared with what is inserted."""
@@ -70,42 +72,26 @@ CASES = {
         Case("gemma3"),
         Case("kosmos2", several=False, text_only=False, padding_shows=True),
         Case("fuyu", several=False, text_only=False),
-        Case("blip2", several=False, text_only=False, padded_here=True),
-        # Its processor pads between picture and text, which T5's relative positions see.
+        Case("blip2", several=False, text_only=False),
         Case(
             "blip2_t5",
             recipe="blip2",
             variant="tiny_t5",
             several=False,
             text_only=False,
-            padded_here=True,
         ),
-        Case("deplot", several=False, text_only=False, padded_here=True),
-        Case("nougat", several=False, text_only=False, padded_here=True),
+        Case("deplot", several=False, text_only=False),
+        Case("nougat", several=False, text_only=False),
         Case("mllama", features=2 * 4 * 17),
         Case(
             "phi4_multimodal",
             max_input_len=1600,
             features=1500,
-            padded_here=True,
-            # Two crops each: the reference's batch is joined without padding.
             sizes=((500, 300), (600, 200), (460, 90)),
             seen=((40, 31), (500, 300), (448, 448), (449, 1000), (1400, 60)),
         ),
     )
 }
-
-
-def joined_left(name: str, singles: Sequence[dict[str, Any]]) -> Any:
-    """Return one tensor of a batch; ids and masks of tokens are padded at the left with zeros."""
-    import torch
-    from torch.nn.functional import pad
-
-    tensors = [torch.as_tensor(single[name]) for single in singles]
-    if tensors[0].ndim == 2 and name in ("input_ids", "attention_mask"):
-        longest = max(tensor.shape[1] for tensor in tensors)
-        tensors = [pad(tensor, (longest - tensor.shape[1], 0)) for tensor in tensors]
-    return torch.cat(tensors)
 
 
 class Built:
@@ -122,10 +108,14 @@ class Built:
             str(make_image(directory / f"{seed}.png", seed=seed, size=size))
             for seed, size in enumerate(case.sizes)
         ]
+        self.plain_dir = directory / "plain"
         if case.asset is not None:
-            self.model_dir.symlink_to(asset(case.asset))
+            self.plain_dir.symlink_to(asset(case.asset))
         else:
-            make_tiny(case.model, self.model_dir, 0)
+            make_tiny(case.model, self.plain_dir, 0)
+        shutil.copytree(self.plain_dir, self.model_dir)
+        if case.asset is None:
+            dress(self.model_dir, case.model)
         started = perf_counter()
         self._build()
         self.build_s = perf_counter() - started
@@ -181,55 +171,53 @@ class Built:
         return MultimodalSession(self.engines, self.model_dir)
 
     @cached_property
-    def hf(self) -> Any:
-        """The model as transformers loads it from the same directory."""
-        import transformers
+    def reference(self) -> Reference:
+        """The same directory, as transformers reads it."""
+        return self.reference_of(self.model_dir)
 
-        from mmtrt.native.hf_model import read_config
+    def reference_of(self, directory: Path) -> Reference:
+        """Return a directory of this family, as transformers reads it."""
+        found = Reference(directory)
+        if self.case.model == "phi4_multimodal":
+            found.inputs = partial(self._inputs_of_phi4, found)  # type: ignore[method-assign]
+        return found
 
-        (name,) = read_config(self.model_dir)["architectures"]
-        return getattr(transformers, name).from_pretrained(self.model_dir).eval()
+    def _inputs_of_phi4(
+        self,
+        reference: Reference,
+        texts: Sequence[str],
+        images: Sequence[Sequence[Any]],
+        kinds: Sequence[str] | None = None,
+        rows: Mapping[str, int] = MappingProxyType({}),
+    ) -> Any:
+        """Return one request's tensors; pixels are the port's: transformers needs torchvision."""
+        from mmtrt.native.phi4_images import preprocess
 
-    @cached_property
-    def processor(self) -> Any:
-        """The processor of transformers, which one family's frontend does without."""
-        from mmtrt.native.hf_processor import load_processor
-
-        if self.case.asset is not None:
-            return load_processor(self.model_dir, "LlavaProcessor")
-        return self.session.frontend.processor
+        (text,), (shown,) = texts, images
+        prompt, settings = reference.prompt(text, kinds or ["image"] * len(shown))
+        pixels = preprocess(shown) if shown else {}
+        first, *others = prompt.split("<|image|>")
+        for count, other in zip(pixels.pop("num_img_tokens", ()), others):
+            first += "<|image|>" * int(count) + other
+        for kind, count in rows.items():
+            first = first.replace(f"<|{kind}|>", f"<|{kind}|>" * count)
+        ids = reference.processor.tokenizer([first], return_tensors="pt", **settings)
+        return {**ids, **pixels}
 
     def answer(self, texts: Sequence[str], pictures: Sequence[Sequence[str]]) -> Any:
         return self.session.answer(texts, pictures, max_new_tokens=NEW_TOKENS, keep_logits=True)
 
-    def expected(self, texts: Sequence[str], pictures: Sequence[Sequence[str]]) -> Any:
-        """Generate greedily with transformers: new tokens and logits ``[steps, B, V]``."""
-        import torch
+    def expected(
+        self, texts: Sequence[str], pictures: Sequence[Sequence[str]], **settings: Any
+    ) -> tuple[list[list[int]], list[Any]]:
+        """Return what transformers answers: new tokens, and logits ``[steps, V]``, by request."""
         from PIL import Image
 
-        session = self.session
-        prompts = [session.frontend.prompt(*pair) for pair in zip(texts, map(len, pictures))]
-        images = [[Image.open(path) for path in paths] for paths in pictures]
-        inputs = self.inputs(prompts, images)
-        with torch.no_grad():
-            output = self.hf.generate(
-                **inputs,
-                **self.case.flags,
-                do_sample=False,
-                max_new_tokens=NEW_TOKENS,
-                output_logits=True,
-                return_dict_in_generate=True,
-            )
-        logits = torch.stack(output.logits).numpy()
-        return output.sequences[:, -len(logits) :].tolist(), logits
-
-    def inputs(self, prompts: Sequence[str], images: Sequence[Sequence[Any]]) -> Any:
-        """Return the processor's batch, padded at the left."""
-        if self.case.padded_here:
-            singles = [self.session.frontend.process(*pair) for pair in zip(prompts, images)]
-            return {name: joined_left(name, singles) for name in singles[0]}
-        if not self.case.several:
-            shown = {"images": [image for each in images for image in each]}
-        else:
-            shown = {"images": [list(each) for each in images]} if images[0] else {}
-        return self.processor(text=list(prompts), return_tensors="pt", padding=True, **shown)
+        return self.reference.generate(
+            texts,
+            [[Image.open(path) for path in paths] for paths in pictures],
+            together=self.case.padding_shows,
+            new_tokens=NEW_TOKENS,
+            **self.case.flags,
+            **settings,
+        )

@@ -102,7 +102,6 @@ class Sounds(Built):
 
         The prompt is put together here; of the port only the preparation of pictures is used.
         """
-        import torch
         import transformers
         from PIL import Image
 
@@ -111,19 +110,10 @@ class Sounds(Built):
         extractor = transformers.Phi4MultimodalFeatureExtractor()
         heard = extractor(samples, sampling_rate=RATE, return_tensors="pt")
         rows = int(heard["audio_embed_sizes"][0])
-        shown = "<|image|>" * len(pictures) + "<|audio|>" * rows
-        prompt = f"<|user|>{shown}{text}<|end|><|assistant|>"
-        frontend = self.session.frontend
-        given = frontend.process(prompt, [Image.open(path) for path in pictures])
-        with torch.no_grad():
-            said = self.hf.generate(
-                **{name: torch.as_tensor(value) for name, value in given.items()},
-                **heard,
-                **flags,
-                do_sample=False,
-                max_new_tokens=NEW_TOKENS,
-                output_logits=True,
-                return_dict_in_generate=True,
-            )
-        logits = torch.stack(said.logits)[:, 0].numpy()
-        return said.sequences[0, -len(logits) :].tolist(), logits
+        images = [Image.open(path) for path in pictures]
+        kinds = [*["image"] * len(images), "audio"]
+        given = self._inputs_of_phi4(self.reference, [text], [images], kinds, {"audio": rows})
+        tokens, logits = self.reference.generate_from(
+            {**given, **heard}, new_tokens=NEW_TOKENS, **flags
+        )
+        return tokens[0], logits[0]

@@ -19,6 +19,7 @@ from safetensors.torch import load_file  # noqa: E402
 
 from mmtrt.cpu import this_cpu  # noqa: E402
 from mmtrt.native import quantize as stage  # noqa: E402
+from mmtrt.native.aot_build import NESTED  # noqa: E402
 from mmtrt.native.awq import output_error, search_scale  # noqa: E402
 from mmtrt.native.block_quantization import BLOCK_SIZES, BlockQuantizer  # noqa: E402
 from mmtrt.native.build_llm import build_llm  # noqa: E402
@@ -33,6 +34,7 @@ from mmtrt.native.onnx_export import MODEL_FILE, export_onnx  # noqa: E402
 from mmtrt.native.packed_linear import IntegerLinear  # noqa: E402
 from mmtrt.native.session import EngineSession  # noqa: E402
 from mmtrt.native.smoothquant import round_weight, smoothing_scale  # noqa: E402
+from mmtrt.native.weights import load_weights  # noqa: E402
 from tests.native.tiny_llava import ROWS, make_image  # noqa: E402
 
 LIMITS = LlmLimits(
@@ -248,7 +250,7 @@ def test_inputs_are_those_of_transformers(
 
 def test_smoothing_alone_leaves_the_logits(smoothed: Path, checkpoint: Path) -> None:
     scales = {
-        name.removesuffix(".pre_quant_scale"): value
+        name.removesuffix(".pre_quant_scale").replace(NESTED, "model."): value
         for name, value in load_file(smoothed / "llm/rank0.safetensors").items()
         if name.endswith(".pre_quant_scale")
     }
@@ -258,7 +260,7 @@ def test_smoothing_alone_leaves_the_logits(smoothed: Path, checkpoint: Path) -> 
     logits = []
     for is_smoothed in (False, True):
         model = family_of("llava").language_model(component)
-        model.load_state_dict(load_file(checkpoint / "llm/rank0.safetensors"), assign=True)
+        load_weights(model, checkpoint / "llm", inner=NESTED)
         for path, scale in scales.items() if is_smoothed else ():
             module = model.get_submodule(path)
             module.weight = torch.nn.Parameter(module.weight / scale)

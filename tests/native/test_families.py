@@ -20,9 +20,11 @@ import numpy as np
 import pytest
 
 from mmtrt.backends.native import Native
+from mmtrt.native.families import family_of
 from tests.native.conftest import ROOT, finish, start_stage
 from tests.native.eager import eager_engines
 from tests.native.families import CASES, MAX_BATCH, NEW_TOKENS, Built
+from tests.native.published import flatten, leave_a_stale_file
 from tests.native.test_determinism import files_of
 from tests.native.tiny_llava import make_image
 
@@ -62,18 +64,24 @@ once = made_for("eager")
 """Of tests that look at the family alone."""
 
 
-def assert_equal(built: Built, texts: Sequence[str], pictures: Sequence[Sequence[str]]) -> None:
-    """Compare tokens exactly and the logits of every step closely, while each request lasts."""
+def assert_equal(
+    built: Built, texts: Sequence[str], pictures: Sequence[Sequence[str]], **settings: Any
+) -> None:
+    """Compare every token exactly and the logits of every step closely."""
     answers = built.answer(texts, pictures)
-    tokens, logits = built.expected(texts, pictures)
+    tokens, logits = built.expected(texts, pictures, **settings)
     eos = built.session.engines.llm.special_tokens.eos
     ours = np.stack(answers.generation.logits)
     worst = 0.0
     for row, answer in enumerate(answers.answers):
+        assert answer.token_ids == tokens[row]
         count = len(answer.token_ids)
-        assert answer.token_ids == tokens[row][:count]
-        assert count == NEW_TOKENS or answer.token_ids[-1] in eos
-        worst = max(worst, float(np.abs(ours[:count, row] - logits[:count, row]).max()))
+        assert answer.finish_reason == ("eos" if answer.token_ids[-1] in eos else "length")
+        worst = max(worst, float(np.abs(ours[:count, row] - logits[row]).max()))
+        said = built.reference.processor.tokenizer.batch_decode(
+            [tokens[row]], skip_special_tokens=True
+        )
+        assert answer.text == said[0].strip()
     assert worst < TOLERANCE
     built.worst = max(getattr(built, "worst", 0.0), worst)
 
@@ -101,6 +109,60 @@ def test_texts_alone(built: Built) -> None:
     if not built.case.text_only:
         pytest.skip("this family needs a picture")
     assert_equal(built, built.case.texts[:2], [[], []])
+
+
+@every
+@pytest.mark.cell("exact")
+def test_an_answer_of_one_token(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any of several end tokens ends an answer, its very first one too."""
+    texts, pictures = built.case.texts[:2], [[path] for path in built.pictures[:2]]
+    engines = built.session.engines
+    first = built.answer(texts, pictures).answers[0].token_ids[0]
+    special = engines.llm.special_tokens
+    ends = (*special.eos, first)
+    monkeypatch.setattr(
+        engines, "llm", replace(engines.llm, special_tokens=replace(special, eos=ends))
+    )
+    if built.engine == "aot_inductor":
+        monkeypatch.setattr(engines._packages.config, "special_tokens", engines.llm.special_tokens)
+    assert len(built.answer(texts, pictures).answers[0].token_ids) == 1
+    assert_equal(built, texts, pictures, eos_token_id=list(ends))
+
+
+@once
+@pytest.mark.parametrize("layout", ["base", "instruct", "flat", "stale"])
+def test_requests_are_read_as_by_transformers(built: Built, layout: str, tmp_path: Path) -> None:
+    """Ids and pixels, from every layout of a model's files; prompts of both and the user's own."""
+    from PIL import Image
+
+    model = tmp_path / "m"
+    shutil.copytree(built.plain_dir if layout == "base" else built.model_dir, model)
+    is_phi4 = built.case.model == "phi4_multimodal"
+    if layout in ("flat", "stale"):
+        if is_phi4:
+            pytest.skip("this model has no settings of pictures")
+        (flatten if layout == "flat" else leave_a_stale_file)(model)
+    llm, vision = built.session.engines.llm, built.session.engines.vision
+    frontend = family_of(llm.family).frontend(model, llm, vision)
+    reference = built.reference_of(model)
+    images = [Image.open(path) for path in built.pictures]
+    most = 2 if built.case.several else 1
+    for count in range(0 if built.case.text_only else 1, most + 1):
+        shown = images[:count]
+        expected = reference.inputs(built.case.texts[:1], [shown])
+        found = frontend.process(frontend.prompt(built.case.texts[0], count), shown)
+        assert_same_inputs(found, expected)
+    if frontend.placeholder and not is_phi4:
+        own = f"{frontend.placeholder} {built.case.texts[1]}"
+        expected = reference.processor(text=[own], images=[images[:1]], return_tensors="pt")
+        assert_same_inputs(frontend.process(frontend.prompt(own, 1), images[:1]), expected)
+
+
+def assert_same_inputs(found: Any, expected: Any) -> None:
+    """Compare what a model is given; some arrays are of no use to engines."""
+    assert {"input_ids", "pixel_values", "flattened_patches"} & found.keys()
+    for name in found.keys() & expected.keys():
+        np.testing.assert_array_equal(np.asarray(found[name]), np.asarray(expected[name]), name)
 
 
 @once
@@ -280,7 +342,7 @@ def test_the_recipes_facts_are_the_models(built: Built) -> None:
     count = sum(prod(tensor.shape) for tensor in tensors)
     # What ships is counted from its own file.
     assert facts.parameters in ([count] if case.asset is None else [None, count])
-    text = built.hf.config.get_text_config(decoder=True)
+    text = built.reference.model.config.get_text_config(decoder=True)
     names = {
         "hidden_size": ("hidden_size",),
         "vocab_size": ("vocab_size",),
@@ -294,7 +356,7 @@ def test_the_recipes_facts_are_the_models(built: Built) -> None:
         found = next((v for place in places if (v := getattr(text, place, None))), None)
         stated = getattr(facts, fact)
         assert stated == found or (stated is None and fact == "max_position_embeddings"), fact
-    config = built.hf.config
+    config = built.reference.model.config
     vision = getattr(config, "vision_config", None) or getattr(config, "encoder", config)
     for fact in ("image_size", "patch_size"):
         stated, found = getattr(facts, fact), getattr(vision, fact, None)
@@ -311,7 +373,7 @@ def test_a_model_made_twice_is_the_same(built: Built, tmp_path: Path) -> None:
     from mmtrt.native.make_tiny import make_tiny
 
     make_tiny(built.case.model, tmp_path / "again", 0)
-    assert files_of(tmp_path / "again") == files_of(built.model_dir)
+    assert files_of(tmp_path / "again") == files_of(built.plain_dir)
 
 
 @made_for("onnxruntime")

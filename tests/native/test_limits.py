@@ -129,11 +129,12 @@ def world(
 
 
 @pytest.fixture
-def longest(engines: Path, tiny_model: Path) -> int:
+def longest(engines: Path, tiny_model: Path, images: list[Path]) -> int:
     from mmtrt.native.multimodal_session import MultimodalSession
 
     session = MultimodalSession(engines, tiny_model)
-    prepared = session.prepare(session.prompts(PROMPTS, images=1), [[] for _ in PROMPTS])
+    prompts = session.prompts(PROMPTS, images=1)
+    prepared = session.prepare(prompts, [[str(path)] for path in images])
     return max(len(ids) for ids in prepared.prompts)
 
 

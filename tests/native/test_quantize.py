@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from safetensors.torch import load_file  # noqa: E402 - needs torch
 
+from mmtrt.native.aot_build import NESTED  # noqa: E402
 from mmtrt.native.block_quantization import ACCURACY_LEVEL, BlockQuantizer  # noqa: E402
 from mmtrt.native.build_llm import build_llm  # noqa: E402
 from mmtrt.native.component import read_component  # noqa: E402
@@ -99,7 +100,8 @@ def logits_of_both(quantized: tuple[str, Path], checkpoint: Path, vision: Path, 
 
     model = family_of("llava").language_model(read_component(checkpoint / "llm", "llm"))
     original = load_file(checkpoint / "llm/rank0.safetensors")
-    model.load_state_dict(dequantized_state(output, original, FORMATS[format_]), assign=True)
+    state = dequantized_state(output, original, FORMATS[format_])
+    model.load_state_dict({n.replace(NESTED, "model."): v for n, v in state.items()}, assign=True)
     ids = torch.tensor([PROMPT + generation.token_ids[0]])
     with torch.no_grad():
         expected = model(input_ids=ids).logits[0, len(PROMPT) - 1 : -1].numpy()

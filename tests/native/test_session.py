@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 from mmtrt.native.multimodal_session import MultimodalSession
 from mmtrt.native.session import EngineSession
 from tests.native import tiny_llava
+from tests.native.eager import eager_engines
+from tests.native.reference import Reference
 from tests.native.tiny_llava import PROMPTS
 
 NEW_TOKENS = 12
@@ -22,48 +25,28 @@ def session(engines: Path, tiny_model: Path) -> MultimodalSession:
 
 
 @pytest.fixture(scope="module")
-def hf(tiny_model: Path) -> Any:
-    from transformers import LlavaForConditionalGeneration
-
-    return LlavaForConditionalGeneration.from_pretrained(tiny_model).eval()
+def hf(tiny_model: Path) -> Reference:
+    return Reference(tiny_model)
 
 
-def hf_generate(hf: Any, model: Path, prompts: list[str], images: list[Path]) -> Any:
-    """Generate greedily with transformers; also return the logits ``[steps, B, V]``."""
-    import torch
+def assert_same(answers: Any, hf: Reference, images: Sequence[Sequence[Path]]) -> None:
+    """Compare tokens exactly and logits closely with what transformers answers to ``PROMPTS``."""
     from PIL import Image
-    from transformers import AutoProcessor
 
-    processor = AutoProcessor.from_pretrained(model)
-    processor.tokenizer.padding_side = "left"
-    pictures = [Image.open(path) for path in images]
-    inputs = processor(text=prompts, images=pictures or None, return_tensors="pt", padding=True)
-    with torch.no_grad():
-        output = hf.generate(
-            **inputs,
-            do_sample=False,
-            max_new_tokens=NEW_TOKENS,
-            output_logits=True,
-            return_dict_in_generate=True,
-        )
-    new = output.sequences[:, inputs["input_ids"].shape[1] :].tolist()
-    return new, torch.stack(output.logits).numpy()
-
-
-def assert_same(answers: Any, expected: list[list[int]], logits: np.ndarray) -> None:
-    """Compare tokens exactly and logits closely, for as long as each request lasts."""
+    shown = [[Image.open(path) for path in paths] for paths in images]
+    tokens, logits = hf.generate(PROMPTS[: len(images)], shown, new_tokens=NEW_TOKENS)
+    assert len({token for row in tokens for token in row}) > 5, "too uniform to show anything"
     ours = np.stack(answers.generation.logits)
     for row, answer in enumerate(answers.answers):
-        count = len(answer.token_ids)
-        assert answer.token_ids == expected[row][:count]
+        assert answer.token_ids == tokens[row]
         assert answer.finish_reason == ("eos" if answer.token_ids[-1] == 2 else "length")
-        assert count == NEW_TOKENS or answer.finish_reason == "eos"
-        np.testing.assert_allclose(ours[:count, row], logits[:count, row], atol=TOLERANCE, rtol=0)
+        found = ours[: len(tokens[row]), row]
+        np.testing.assert_allclose(found, logits[row], atol=TOLERANCE, rtol=0)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
 def test_answers_equal_transformers(
-    session: MultimodalSession, hf: Any, tiny_model: Path, images: list[Path], batch: int
+    session: MultimodalSession, hf: Reference, images: list[Path], batch: int
 ) -> None:
     texts = list(PROMPTS[:batch])
     prompts = session.prompts(texts, images=1)
@@ -71,29 +54,27 @@ def test_answers_equal_transformers(
     lengths = {len(ids) for ids in session.prepare(prompts, paths).prompts}
     assert len(lengths) == batch, "lengths must differ"
     answers = session.answer(texts, paths, max_new_tokens=NEW_TOKENS, keep_logits=True)
-    expected, logits = hf_generate(hf, tiny_model, prompts, images[:batch])
-    assert len({token for row in expected for token in row}) > 5, "too uniform to show anything"
-    assert_same(answers, expected, logits)
+    assert_same(answers, hf, [[path] for path in images[:batch]])
 
 
-def test_texts_without_images_equal_transformers(
-    session: MultimodalSession, hf: Any, tiny_model: Path
-) -> None:
+def test_texts_without_images_equal_transformers(session: MultimodalSession, hf: Reference) -> None:
     prompts = session.prompts(PROMPTS, images=0)
     assert prompts[0] == f"USER: {PROMPTS[0]} ASSISTANT:"
     answers = session.answer(PROMPTS, max_new_tokens=NEW_TOKENS, keep_logits=True)
-    assert_same(answers, *hf_generate(hf, tiny_model, prompts, []))
+    assert_same(answers, hf, [[] for _ in PROMPTS])
 
 
-def test_ids_equal_the_processor(session: MultimodalSession, tiny_model: Path) -> None:
+def test_ids_equal_the_processor(
+    session: MultimodalSession, tiny_model: Path, images: list[Path]
+) -> None:
     from PIL import Image
     from transformers import AutoProcessor
 
     processor = AutoProcessor.from_pretrained(tiny_model)
     prompt = session.prompts(["hé <s> llo"], images=1)[0]
-    theirs = processor(text=prompt, images=Image.new("RGB", (24, 24)))["input_ids"][0]
+    theirs = processor(text=prompt, images=Image.open(images[0]))["input_ids"][0]
     vocab_size = session.engines.llm.vocab_size
-    (ids,) = session.prepare([prompt], [[]]).prompts
+    (ids,) = session.prepare([prompt], [[str(images[0])]]).prompts
     ours = [3 if id_ >= vocab_size else id_ for id_ in ids]
     assert ours == list(theirs)
 
@@ -163,10 +144,11 @@ def test_engines_of_different_models_are_refused(
 @pytest.mark.parametrize(
     "variant",
     [
-        {"text_type": "qwen2", "tied": True, "strategy": "full"},
-        pytest.param({"text_type": "mistral", "strategy": "full"}, marks=pytest.mark.slow),
+        {"text_type": "qwen2", "tied": True, "strategy": "full", "layer": [-1, -2]},
+        {"text_type": "qwen2", "tower": "siglip", "strategy": "full", "layer": -1},
+        {"text_type": "mistral", "strategy": "full", "layer": [-1, -2]},
     ],
-    ids=["qwen2", "mistral"],
+    ids=["qwen2", "siglip", "mistral"],
 )
 def test_other_variants_equal_transformers(
     tmp_path: Path, images: list[Path], variant: dict[str, Any]
@@ -178,31 +160,21 @@ def test_other_variants_equal_transformers(
     from mmtrt.native.limits import LlmLimits
 
     model = tmp_path / "model"
-    hf = tiny_llava.make_model(model, layer=[-1, -2], **variant)
-    _use_full_processor(model)
-    convert(model, tmp_path / "checkpoint", "auto")
-    limits = LlmLimits(
-        max_batch_size=2,
-        max_input_len=60,
-        max_seq_len=80,
-        max_num_tokens=120,
-        max_multimodal_len=2 * (tiny_llava.ROWS + 1),
-    )
-    engines = tmp_path / "engines"
-    build = {"engine": "onnxruntime"}
-    build_llm(tmp_path / "checkpoint/llm", engines / "llm", limits=limits, **build)
-    build_vision(tmp_path / "checkpoint/vision", engines / "vision", max_batch_size=2, **build)
-    session = MultimodalSession(engines, model)
+    tiny_llava.make_model(model, **variant)
+    with eager_engines():
+        convert(model, tmp_path / "checkpoint", "auto")
+        limits = LlmLimits(
+            max_batch_size=2,
+            max_input_len=60,
+            max_seq_len=80,
+            max_num_tokens=120,
+            max_multimodal_len=2 * (tiny_llava.ROWS + 1),
+        )
+        engines = tmp_path / "engines"
+        build = {"engine": "onnxruntime"}
+        build_llm(tmp_path / "checkpoint/llm", engines / "llm", limits=limits, **build)
+        build_vision(tmp_path / "checkpoint/vision", engines / "vision", max_batch_size=2, **build)
+        session = MultimodalSession(engines, model)
     paths = [[str(path)] for path in images[:2]]
     answers = session.answer(PROMPTS[:2], paths, max_new_tokens=NEW_TOKENS, keep_logits=True)
-    prompts = session.prompts(PROMPTS[:2], images=1)
-    assert_same(answers, *hf_generate(hf, model, prompts, images[:2]))
-
-
-def _use_full_processor(model: Path) -> None:
-    import json
-
-    path = model / "processor_config.json"
-    settings = json.loads(path.read_text())
-    settings["vision_feature_select_strategy"] = "full"
-    path.write_text(json.dumps(settings))
+    assert_same(answers, Reference(model), [[path] for path in images[:2]])

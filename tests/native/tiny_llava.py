@@ -19,7 +19,8 @@ PROMPTS = (
 def make_model(directory: Path, *, seed: int = 0, **overrides: Any) -> Any:
     """Write a complete model directory and return the torch model.
 
-    ``tied``, ``text_type``, ``strategy`` and ``layer`` choose variants; ``max_shard_size`` shards.
+    ``tied``, ``text_type``, ``tower``, ``strategy`` and ``layer`` choose variants;
+    ``max_shard_size`` shards.
     """
     import torch
     import transformers as tf
@@ -40,22 +41,26 @@ def make_model(directory: Path, *, seed: int = 0, **overrides: Any) -> Any:
         initializer_range=0.3,
         sliding_window=None,
     )
-    vision = tf.CLIPVisionConfig(
+    is_siglip = overrides.get("tower") == "siglip"
+    # Without its pooling head, as the LLaVA models with this tower are published.
+    own = {"vision_use_head": False} if is_siglip else {"projection_dim": 32}
+    vision = (tf.SiglipVisionConfig if is_siglip else tf.CLIPVisionConfig)(
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=3,
         num_attention_heads=4,
         image_size=IMAGE_PX,
         patch_size=PATCH_PX,
-        projection_dim=32,
+        **own,
     )
+    strategy = overrides.get("strategy", "default")
     config = tf.LlavaConfig(
         vision_config=vision,
         text_config=text,
         image_token_index=3,
         image_seq_length=ROWS,
         tie_word_embeddings=tied,
-        vision_feature_select_strategy=overrides.get("strategy", "default"),
+        vision_feature_select_strategy=strategy,
         vision_feature_layer=overrides.get("layer", -2),
     )
     torch.manual_seed(seed)
@@ -68,13 +73,14 @@ def make_model(directory: Path, *, seed: int = 0, **overrides: Any) -> Any:
             else:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(directory, max_shard_size=overrides.get("max_shard_size", "1GB"))
-    make_processor(directory)
+    make_processor(directory, is_siglip=is_siglip, strategy=strategy)
     return model
 
 
-def make_processor(directory: Path) -> None:
+def make_processor(directory: Path, *, is_siglip: bool = False, strategy: str = "default") -> None:
     """Write the tokenizer and the image processor."""
-    from transformers import CLIPImageProcessorPil, LlavaProcessor, PreTrainedTokenizerFast
+    import transformers as tf
+    from transformers import LlavaProcessor, PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=_byte_tokenizer(),
@@ -82,15 +88,18 @@ def make_processor(directory: Path) -> None:
         eos_token="</s>",
         pad_token="<pad>",
     )
-    images = CLIPImageProcessorPil(
-        size={"shortest_edge": IMAGE_PX}, crop_size={"height": IMAGE_PX, "width": IMAGE_PX}
+    square = {"height": IMAGE_PX, "width": IMAGE_PX}
+    images = (
+        tf.SiglipImageProcessorPil(size=square)
+        if is_siglip
+        else tf.CLIPImageProcessorPil(size={"shortest_edge": IMAGE_PX}, crop_size=square)
     )
     LlavaProcessor(
         images,
         tokenizer,
         patch_size=PATCH_PX,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
+        vision_feature_select_strategy=strategy,
+        num_additional_image_tokens=0 if is_siglip else 1,
     ).save_pretrained(directory)
 
 
@@ -166,8 +175,16 @@ def make_sparse_model(directory: Path, layers: int, hidden: int) -> tuple[int, i
         "model_type": "llava",
         "image_token_index": 3,
         "multimodal_projector_bias": False,
-        "text_config": {"model_type": "llama", "num_hidden_layers": layers, "vocab_size": 1024},
+        "text_config": {
+            "model_type": "llama",
+            "num_hidden_layers": layers,
+            "vocab_size": 1024,
+            "hidden_size": hidden,
+            "intermediate_size": wide,
+        },
         "vision_config": {
+            "hidden_size": 8,
+            "num_attention_heads": 1,
             "model_type": "clip_vision_model",
             "num_hidden_layers": 0,
             "image_size": 24,

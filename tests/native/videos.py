@@ -47,16 +47,25 @@ class Videos(Built):
             for n, size in enumerate(SIZES[:count])
         ]
 
-    def shown(self, prompts: Sequence[str], clips: Sequence[Any]) -> dict[str, Any]:
-        """Return the batch as transformers takes it, padded at the left."""
+    def shown(self, texts: Sequence[str], clips: Sequence[Any]) -> dict[str, Any]:
+        """Return the batch as transformers takes it, padded at the left; frames are the port's."""
         import torch
         from torch.nn.functional import pad
 
         from mmtrt.native.video_file import open_video
 
         frontend = self.session.frontend
-        videos = [open_video(clip.path, clip.frames) for clip in clips]
-        singles = [frontend.show(p, *frontend.frames(v)) for p, v in zip(prompts, videos)]
+        singles = []
+        for text, clip in zip(texts, clips):
+            frames, rows = frontend.frames(open_video(clip.path, clip.frames))
+            prompt, settings = self.reference.prompt(text, ["video"])
+            prompt = prompt.replace(self.mark, self.mark * rows)
+            tokenizer = self.reference.processor.tokenizer
+            tokens = dict(tokenizer([prompt], return_tensors="pt", **settings))
+            if self.counts_pixels:
+                is_row = tokens["input_ids"] == self.reference.config.video_token_id
+                tokens["mm_token_type_ids"] = 2 * is_row
+            singles.append({**tokens, **frames})
         longest = max(single["input_ids"].shape[1] for single in singles)
         tokens = ("input_ids", "attention_mask", "mm_token_type_ids")
         return {
@@ -91,17 +100,7 @@ class Videos(Built):
         return self.session.answer(texts, clips=clips, max_new_tokens=NEW_TOKENS, **how)
 
     def generated(self, texts: Sequence[str], clips: Sequence[Any], **flags: Any) -> Any:
-        """Generate greedily with transformers: ids ``[B, S]`` and logits ``[steps, B, V]``."""
-        import torch
-
-        prompts = [self.session.frontend.video_prompt(text) for text in texts]
-        with torch.no_grad():
-            output = self.hf.generate(
-                **self.shown(prompts, clips),
-                **flags,
-                do_sample=False,
-                max_new_tokens=NEW_TOKENS,
-                output_logits=True,
-                return_dict_in_generate=True,
-            )
-        return output.sequences, torch.stack(output.logits).numpy()
+        """Return what transformers answers; see ``Reference.generate``."""
+        return self.reference.generate_from(
+            self.shown(texts, clips), new_tokens=NEW_TOKENS, **flags
+        )

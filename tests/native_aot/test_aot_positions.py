@@ -97,10 +97,8 @@ def test_sampled_tokens_follow_the_same_positions(built: Videos, tmp_path: Path)
     clips = built.clips(tmp_path, 2, 4)
     sampling = Sampling(repetition_penalty=3.0)
     answers = built.answered(TEXTS[:2], clips, sampling=sampling)
-    sequences, logits = built.generated(TEXTS[:2], clips, repetition_penalty=3.0)
-    for row, answer in enumerate(answers.answers):
-        ours = answer.token_ids
-        assert ours == sequences[row, -len(logits) :].tolist()[: len(ours)]
+    tokens, _ = built.generated(TEXTS[:2], clips, repetition_penalty=3.0)
+    assert [answer.token_ids for answer in answers.answers] == tokens
 
 
 def test_padding_at_either_side_has_the_same_positions(built: Videos) -> None:

@@ -6,40 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
 from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
 
 from mmtrt.native.families.hf_family import HfFamily, Parts
 from mmtrt.native.families.hf_frontend import HfFrontend
+from mmtrt.native.families.tower import TileEncoder
 from mmtrt.native.frontend import Prepared
 from mmtrt.native.graph import Graph
 from mmtrt.native.pixel_graph import pixel_graph
-
-
-class TileEncoder(nn.Module):
-    """Tower and projector: ``pixels [N, 3, H, W] -> features [N, rows, D], newline [D]``.
-
-    N: tiles of all pictures; rows: patches of one tile; D: hidden size of the language model. The
-    newline ends rows of features when the tiles of a picture are put together again.
-    """
-
-    def __init__(self, model: Any) -> None:
-        """Take the parts of a transformers model."""
-        super().__init__()
-        self.vision_tower = model.vision_tower
-        self.projector = model.multi_modal_projector
-        self.newline = model.image_newline
-        layers = model.config.vision_feature_layer
-        self._layers = [layers] if isinstance(layers, int) else list(layers)
-        self._skips_class_row = model.config.vision_feature_select_strategy == "default"
-
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the features of each tile, and the newline."""
-        hidden = self.vision_tower(pixels, output_hidden_states=True).hidden_states
-        chosen = torch.cat([hidden[layer] for layer in self._layers], dim=-1)
-        if self._skips_class_row:
-            chosen = chosen[:, 1:]
-        return self.projector(chosen), self.newline.clone()
 
 
 class AnyResolution(HfFamily):

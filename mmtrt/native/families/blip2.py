@@ -65,7 +65,7 @@ class Blip2Frontend(HfFrontend):
         """Return the arrays of one request."""
         if not images:
             raise NativeError("a request has no image, this model needs one", code="RUN212")
-        return dict(self.processor(text=[prompt], images=list(images), return_tensors="np"))
+        return self.read(text=[prompt], images=list(images), **self.text_settings(prompt))
 
 
 class Blip2T5Frontend(Blip2Frontend):

@@ -63,15 +63,9 @@ class DeplotFrontend(PictureReader):
         """Return the patches of one picture; a VQA model has its question drawn above it."""
         images_processor = self.processor.image_processor
         asked = {"text": prompt} if images_processor.is_vqa else {}
-        return dict(
-            self.processor(
-                images=list(images),
-                return_tensors="np",
-                # The processor's own default would win over the saved value.
-                max_patches=images_processor.max_patches,
-                **asked,
-            )
-        )
+        # The processor's own default would win over the saved value.
+        most = images_processor.max_patches
+        return self.read(images=list(images), max_patches=most, **asked)
 
     def pixels(self, shown: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return the patches of all pictures and which of them are there."""

@@ -52,11 +52,12 @@ class FuyuFrontend(HfFrontend):
         """Return the arrays of one request."""
         if not images:
             raise NativeError("a request has no image, this model needs one", code="RUN212")
-        given = self.processor(
+        given = self.read(
             text=[prompt],
             images=list(images),
             return_tensors="pt",
             return_legacy_image_output=False,
+            **self.text_settings(prompt),
         )
         return {name: value.numpy() for name, value in given.items() if torch.is_tensor(value)}
 

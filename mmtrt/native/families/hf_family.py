@@ -20,6 +20,7 @@ from mmtrt.native.frontend import Frontend
 from mmtrt.native.graph import Graph
 from mmtrt.native.hf_model import HfModel
 from mmtrt.native.hf_names import names_in_files
+from mmtrt.native.hf_processor import without_torch
 from mmtrt.native.weights import load_weights
 
 PLAIN_TEXT_TYPES = ("llama", "mistral", "qwen2", "qwen2_vl_text", "qwen2_5_vl_text")
@@ -54,17 +55,18 @@ class HfFamily:
         Raises:
             NativeError: MDL209, if transformers refuses it.
         """
-        import transformers
-        from huggingface_hub.errors import StrictDataclassError
+        with without_torch():
+            from huggingface_hub.errors import StrictDataclassError
+            from transformers import CONFIG_MAPPING
 
-        config_class = getattr(transformers, self.model_class).config_class
-        try:
-            return config_class.from_dict(dict(document))
-        except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
-            raise NativeError(
-                "transformers refuses the model's configuration: " + " ".join(str(error).split()),
-                code="MDL209",
-            ) from error
+            try:
+                return CONFIG_MAPPING[self.name].from_dict(dict(document))
+            except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
+                raise NativeError(
+                    "transformers refuses the model's configuration: "
+                    + " ".join(str(error).split()),
+                    code="MDL209",
+                ) from error
 
     def skeleton(self, document: Mapping[str, Any], device: str = "cpu") -> Any:
         """Return the whole model without its weights; memory is only taken by what is loaded."""

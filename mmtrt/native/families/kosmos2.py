@@ -73,9 +73,8 @@ class Kosmos2Frontend(HfFrontend):
         """Return the arrays of one request; the processor puts the picture before the text."""
         given = {"images": list(images)} if images else {}
         rows = self.config.latent_query_num
-        return dict(
-            self.processor(text=[prompt], return_tensors="np", num_image_tokens=rows, **given)
-        )
+        settings = self.text_settings(prompt)
+        return self.read(text=[prompt], num_image_tokens=rows, **given, **settings)
 
     def address(self, single: Mapping[str, Any], first_row: int) -> list[int]:
         """Return the ids; a mask tells which of them stand for features."""

@@ -46,7 +46,7 @@ class NougatFrontend(PictureReader):
 
     def process(self, prompt: str, images: Sequence[Any]) -> dict[str, Any]:
         """Return the pixels of one page; there is no prompt."""
-        return dict(self.processor(images=list(images), return_tensors="np"))
+        return self.read(images=list(images))
 
     def rows(self, pixels: Mapping[str, Any]) -> int:
         """Return the rows of the encoder's last grid, the same for every page."""

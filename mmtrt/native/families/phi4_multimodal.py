@@ -21,14 +21,7 @@ from mmtrt.native.engine_config import EngineConfig
 from mmtrt.native.errors import NativeError
 from mmtrt.native.families.hf_family import HfFamily, Parts
 from mmtrt.native.families.hf_frontend import HfFrontend
-from mmtrt.native.frontend import (
-    Engines,
-    Frontend,
-    Prepared,
-    Start,
-    address_rows,
-    check_placeholders,
-)
+from mmtrt.native.frontend import Engines, Frontend, Prepared, Start, address_rows
 from mmtrt.native.graph import TRACED_BATCH, Graph
 from mmtrt.native.hf_model import read_config
 from mmtrt.native.llm_graph import CacheShape, PromptTableLlm, llm_graph
@@ -73,33 +66,16 @@ class CropEncoder(nn.Module):
         return self.embed.img_projection_down(inner)
 
 
-class _Tokenizer:
-    """A processor of text alone; the one of transformers needs torchvision to be loaded."""
-
-    chat_template = None
-
-    def __init__(self, model_dir: Path) -> None:
-        from transformers import PreTrainedTokenizerFast
-
-        try:
-            self.tokenizer = PreTrainedTokenizerFast.from_pretrained(model_dir)
-        except (OSError, ValueError) as error:
-            raise NativeError(f"{model_dir}: no tokenizer: {error}", code="RUN214") from error
-
-
 class Phi4Frontend(HfFrontend):
     """See ``Frontend``."""
 
+    # That of transformers needs torchvision to be loaded.
+    processor_class = None
     placeholder = "<|image|>"
     picture = "<|image|>"
     sound = "<|audio|>"
     # Source: microsoft/Phi-4-multimodal-instruct model card, "Input Formats".
     template = "<|user|>{images}{text}<|end|><|assistant|>"
-
-    @cached_property
-    def processor(self) -> Any:
-        """The tokenizer."""
-        return _Tokenizer(self.model_dir)
 
     @cached_property
     def extractor(self) -> Any:
@@ -111,16 +87,14 @@ class Phi4Frontend(HfFrontend):
         """See ``TakesSounds.sampling_rate``."""
         return int(self.extractor.sampling_rate)
 
+    @property
+    def marks(self) -> Mapping[str, tuple[str, str]]:
+        """See ``HfFrontend.marks``."""
+        return {**super().marks, "audio": (self.sound, self.sound)}
+
     def sound_prompt(self, text: str, images: int) -> str:
         """See ``TakesSounds.sound_prompt``."""
-        if self.placeholder in text or self.sound in text:
-            prompt = text
-        else:
-            shown = self.picture * images + self.sound
-            prompt = self.template.format(images=shown, text=text)
-        check_placeholders(prompt, self.placeholder, images)
-        check_placeholders(prompt, self.sound, 1, "sound")
-        return prompt
+        return self.written(text, [*["image"] * images, "audio"])
 
     def prepare_sounds(
         self, prompts: Sequence[str], pictures: Sequence[Sequence[Any]], sounds: Sequence[Sound]
@@ -158,7 +132,7 @@ class Phi4Frontend(HfFrontend):
         text = first + "".join(token * int(n) + other for n, other in zip(rows, others))
         if heard:
             text = text.replace(self.sound, self._sound_token * int(heard["audio_embed_sizes"][0]))
-        ids = np.array([tokenizer(text)["input_ids"]], dtype=np.int64)
+        ids = np.array([tokenizer(text, **self.text_settings(prompt))["input_ids"]], dtype=np.int64)
         return {"input_ids": ids, "attention_mask": np.ones_like(ids), **shown, **(heard or {})}
 
     def address(self, single: Mapping[str, Any], first_row: int) -> list[int]:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from mmtrt.native.families.hf_frontend import HfFrontend
-from mmtrt.native.frontend import Engines, Prepared, Start, check_placeholders
+from mmtrt.native.frontend import Engines, Prepared, Start
 from mmtrt.native.video_file import Video
 from mmtrt.native.video_frames import VideoSettings, read_video_settings
 
@@ -34,20 +34,14 @@ class VideoFrontend(HfFrontend):
         """Return what the model takes of one video, by name, and the rows that it becomes."""
         raise NotImplementedError
 
+    @property
+    def marks(self) -> Mapping[str, tuple[str, str]]:
+        """See ``HfFrontend.marks``."""
+        return {**super().marks, "video": (self.video_placeholder, self.video_picture)}
+
     def video_prompt(self, text: str) -> str:
         """See ``TakesVideos.video_prompt``."""
-        if self.video_placeholder in text:
-            prompt = text
-        elif getattr(self.processor, "chat_template", None):
-            parts = [{"type": "video"}, {"type": "text", "text": text}]
-            prompt = self.processor.apply_chat_template(
-                [{"role": "user", "content": parts}], add_generation_prompt=True, tokenize=False
-            )
-        else:
-            prompt = self.template.format(images=self.video_picture, text=text)
-        check_placeholders(prompt, self.placeholder, 0)
-        check_placeholders(prompt, self.video_placeholder, 1, "video")
-        return prompt
+        return self.written(text, ["video"])
 
     def prepare_videos(self, prompts: Sequence[str], videos: Sequence[Video]) -> Prepared:
         """See ``TakesVideos.prepare_videos``."""
@@ -60,7 +54,8 @@ class VideoFrontend(HfFrontend):
         """Return the arrays of one request; its placeholder is repeated for each row."""
         written = prompt.replace(self.video_placeholder, self.video_placeholder * rows)
         # Not through the processor: it refuses the placeholder of a video that it was not given.
-        tokens = dict(self.processor.tokenizer([written], return_tensors="np"))
+        settings = self.text_settings(prompt)
+        tokens = dict(self.processor.tokenizer([written], return_tensors="np", **settings))
         return {**tokens, **frames}
 
     def row_token(self, single: Mapping[str, Any]) -> int | None:
