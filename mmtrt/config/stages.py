@@ -131,6 +131,7 @@ def _download(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, An
         include=tuple(spec.include),
         exclude=tuple(spec.exclude),
         allow_pickle=spec.allow_pickle,
+        hub_cache=spec.hub_cache,
     )
 
 
@@ -160,7 +161,6 @@ def _env(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -
     return Env(
         **common,
         requirements=tuple(spec.requirements),
-        trtllm_version=spec.trtllm_version,
     )
 
 

@@ -13,7 +13,7 @@ class Convert(Stage):
     """Write ``config.json`` and ``rank<r>.safetensors`` for r < tp * pp."""
 
     KIND: ClassVar[str] = "convert"
-    PORTS: ClassVar[tuple[str, ...]] = ("model", "env")
+    PORTS: ClassVar[tuple[str, ...]] = ("model", "env", "hub")
 
     family: str
     dtype: str

@@ -13,7 +13,7 @@ class Eval(Stage):
     """Write ``scores.json``; whether the threshold was reached stands in it."""
 
     KIND: ClassVar[str] = "eval"
-    PORTS: ClassVar[tuple[str, ...]] = ("engine", "model", "env", "dataset")
+    PORTS: ClassVar[tuple[str, ...]] = ("engine", "model", "env", "dataset", "hub")
     REPRODUCIBLE: ClassVar[Reproducible] = "semantic"
 
     family: str

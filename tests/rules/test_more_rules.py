@@ -22,6 +22,7 @@ from tests.worlds import HOST
 COMPOSER = Composer()
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 13\n"
+ENV = "recipe.stages.env.requirements"
 BUILD = "+recipe.stages.build_llm.flags."
 JUNK = [
     b"",
@@ -96,7 +97,9 @@ CASES = [
     ("ENG205", "error", f"recipe=llava {BUILD}output_dir=/engines"),
     ("ENG205", "warning", "recipe=gemma3 +recipe.stages.run.flags.max_tokens=9"),
     ("ENG206", "error", "recipe=llava trtllm.version=1.3.0"),
-    ("ENV102", "warning", "recipe=internvl2 recipe.stages.env.trtllm_version=null"),
+    ("ENV102", "error", f"recipe=internvl2 {ENV}=[transformers==4.37.2]"),
+    ("ENV102", "warning", f"recipe=vila {ENV}=[transformers==4.56.0]"),
+    ("ENV102", "warning", f"recipe=vila trtllm.version=1.2.0 {ENV}=[transformers==4.57.3]"),
     (
         "ENV102",
         "warning",
@@ -136,7 +139,9 @@ SILENT = [
     ("ENG206", "recipe=llava trtllm.version=1.3.0rc20"),
     ("ENG206", "recipe=gemma3 trtllm.version=1.3.0"),
     ("ENG206", "recipe=llava trtllm.version=1.3.0 until=download"),
-    ("ENV102", "recipe=internvl2 recipe.stages.env.trtllm_version=null trtllm.version=1.1.0"),
+    ("ENV102", f"recipe=internvl2 {ENV}=[transformers==4.37.2] trtllm.version=1.1.0"),
+    ("ENV102", f"recipe=internvl2 '{ENV}=[transformers==4.37.2; trtllm <1.0]'"),
+    ("ENV102", f"recipe=vila {ENV}=[transformers==4.57.3]"),
     ("PAR103", "recipe=blip2 variant=flan_t5_xl pp=2"),
     ("PAR103", "recipe=internvl2 variant=4b quant=fp8 pp=2"),
     ("PAR104", "recipe=llava tp=2 '+recipe.stages.convert.flags={moe_tp_size: 2, cp_size: x}'"),
@@ -304,18 +309,24 @@ def test_packages_beside_tensorrt_llm():
     versions = {"tensorrt-llm": "1.2.1", "transformers": "4.60.0", "numpy": "1.26.4"}
     host = replace(HOST, versions={**versions, "nvidia-modelopt": "0.37.3"})
     (finding,) = found("ENV102", ["recipe=llava", "backend=trtllm"], host)
-    assert finding.fix == "pip install transformers==4.57.1"
+    assert finding.fix == "pip install transformers==4.57.3"
 
 
 def test_requirements_files_are_read_where_they_are(tmp_path):
     file = tmp_path / "models/core/multimodal/requirements-qwen2vl.txt"
     file.parent.mkdir(parents=True)
     file.write_text(
-        "-r more.txt\n# transformers==1\nTransformers[torch] == 4.51.0 ; python_version\n"
+        "-c more.txt\n# transformers==1\nqwen-vl-utils==0.0.8 # 0.0.9 has a bug\n"
+        "Transformers[torch] == 4.51.0 ; python_version\n"
     )
+    name = "{examples}/models/core/multimodal/requirements-qwen2vl.txt"
     words = ["recipe=qwen2_vl", "backend=trtllm", f"trtllm.examples_dir={tmp_path}"]
+    words.append(f'recipe.stages.env.requirements=["{name}"]')
     (finding,) = found("ENV102", words)
     assert finding.message.startswith("stage env installs transformers==4.51.0, ")
+    assert finding.severity == "error"
+    # What the file has beside it stays.
+    assert finding.fix == "'recipe.stages.env.requirements=[\"qwen-vl-utils==0.0.8\"]'"
     file.write_text("transformers>=4.57\nqwen-vl-utils==0.0.8\n")
     assert not found("ENV102", words)
 

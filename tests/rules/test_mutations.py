@@ -25,7 +25,7 @@ ROOMY = replace(
     versions={
         **HOST.versions,
         "tensorrt-llm": "1.2.1",
-        "transformers": "4.57.1",
+        "transformers": "4.57.3",
         "nvidia-modelopt": "0.37.0",
         "datasets": "3.1.0",
         "pyarrow": "26.0.1",
