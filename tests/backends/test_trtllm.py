@@ -250,7 +250,7 @@ def test_environment_of_a_stage_is_its_interpreter():
     assert In("env", "requirements.lock") in plan["convert"].command.places()
     assert "env" in plan["run"].needs and "examples" in plan["run"].needs
     only_old = ["transformers==4.37.2; trtllm <1.0"]
-    asked = {"recipe.stages.env.requirements": only_old}
+    asked = {"recipe__stages__env__requirements": only_old}
     skipped = make_plan(recipe("internvl2", backend="trtllm", **asked), HOST)
     assert skipped["env"].skip == "for TensorRT-LLM <1.0; 1.2.1 pins its own"
     assert symbolic(skipped["convert"].command)[0] == "{python}"

@@ -17,6 +17,7 @@ from mmtrt.plan.build import make_plan
 from mmtrt.rules.base import Finding
 from mmtrt.rules.check import check_plan
 from mmtrt.rules.codes import RULES
+from tests.rules.conftest import write_nemo
 from tests.worlds import HOST
 
 COMPOSER = Composer()
@@ -97,9 +98,9 @@ CASES = [
     ("ENG205", "error", f"recipe=llava {BUILD}output_dir=/engines"),
     ("ENG205", "warning", "recipe=gemma3 +recipe.stages.run.flags.max_tokens=9"),
     ("ENG206", "error", "recipe=llava trtllm.version=1.3.0"),
-    ("ENV102", "error", f"recipe=internvl2 {ENV}=[transformers==4.37.2]"),
-    ("ENV102", "warning", f"recipe=vila {ENV}=[transformers==4.56.0]"),
-    ("ENV102", "warning", f"recipe=vila trtllm.version=1.2.0 {ENV}=[transformers==4.57.3]"),
+    ("ENV102", "error", f"recipe=internvl2 '{ENV}=[\"transformers==4.37.2\"]'"),
+    ("ENV102", "warning", f"recipe=vila '{ENV}=[\"transformers==4.56.0\"]'"),
+    ("ENV102", "warning", f"recipe=vila trtllm.version=1.2.0 '{ENV}=[\"transformers==4.57.3\"]'"),
     (
         "ENV102",
         "warning",
@@ -139,9 +140,9 @@ SILENT = [
     ("ENG206", "recipe=llava trtllm.version=1.3.0rc20"),
     ("ENG206", "recipe=gemma3 trtllm.version=1.3.0"),
     ("ENG206", "recipe=llava trtllm.version=1.3.0 until=download"),
-    ("ENV102", f"recipe=internvl2 {ENV}=[transformers==4.37.2] trtllm.version=1.1.0"),
-    ("ENV102", f"recipe=internvl2 '{ENV}=[transformers==4.37.2; trtllm <1.0]'"),
-    ("ENV102", f"recipe=vila {ENV}=[transformers==4.57.3]"),
+    ("ENV102", f"recipe=internvl2 '{ENV}=[\"transformers==4.37.2\"]' trtllm.version=1.1.0"),
+    ("ENV102", f"recipe=internvl2 '{ENV}=[\"transformers==4.37.2; trtllm <1.0\"]'"),
+    ("ENV102", f"recipe=vila '{ENV}=[\"transformers==4.57.3\"]'"),
     ("PAR103", "recipe=blip2 variant=flan_t5_xl pp=2"),
     ("PAR103", "recipe=internvl2 variant=4b quant=fp8 pp=2"),
     ("PAR104", "recipe=llava tp=2 '+recipe.stages.convert.flags={moe_tp_size: 2, cp_size: x}'"),
@@ -329,6 +330,19 @@ def test_requirements_files_are_read_where_they_are(tmp_path):
     assert finding.fix == "'recipe.stages.env.requirements=[\"qwen-vl-utils==0.0.8\"]'"
     file.write_text("transformers>=4.57\nqwen-vl-utils==0.0.8\n")
     assert not found("ENV102", words)
+
+
+def test_the_tower_that_a_nemo_file_names_is_fetched(tmp_path):
+    file = tmp_path / "neva.nemo"
+    write_nemo(file, "openai/clip-vit-large-patch14-336")
+    words = ["recipe=neva", f"model.path={file}"]
+    (finding,) = found("ENV104", words)
+    assert not found("ENV104", [*words, *finding.fix.split()])
+    assert not found("ENV104", [*words, "recipe.stages.build_vision.network=true"])
+    write_nemo(file, str(tmp_path))  # a directory of the user's
+    assert not found("ENV104", words)
+    file.write_bytes(b"\x1f\x8b packed, or no archive at all")
+    assert not found("ENV104", words)
 
 
 def test_stages_that_need_the_network(monkeypatch, tmp_path):

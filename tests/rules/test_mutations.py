@@ -15,6 +15,7 @@ from mmtrt.host import Gpu, HostInfo
 from mmtrt.rules.check import check_plan, find
 from mmtrt.rules.codes import RULES
 from mmtrt.rules.host import disk_short
+from tests.rules.conftest import write_nemo
 from tests.rules.test_rules import plan_of
 from tests.worlds import HOST
 
@@ -55,7 +56,10 @@ def asked(tmp_path, monkeypatch):
         for name, content in row.get("files", {}).items():
             made = place / name
             made.parent.mkdir(parents=True, exist_ok=True)
-            made.write_bytes(_bytes(content))
+            if isinstance(content, dict) and "tower" in content:
+                write_nemo(made, content["tower"])
+            else:
+                made.write_bytes(_bytes(content))
         return plan_of([str(word) for word in row["request"]], _host(row.get("host", {})))
 
     return plan
