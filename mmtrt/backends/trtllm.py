@@ -383,7 +383,9 @@ class Trtllm:
             argv=self._mpirun(ranks)
             + self._script(stage, "models/core/multimodal/run.py")
             + self._words(stage, asked, _runtime(stage), stage.flags),
-            resources=Resources(gpus=ranks, network=_fetches(stage)),
+            resources=Resources(
+                gpus=ranks, network=_fetches(stage, self._recipe.file.runner.image == "sample")
+            ),
             pass_env=neutral.HUB_VARIABLES,
             ignores=frozenset({"seed", "enable_chunked_prefill"}),
             tools=("tensorrt-llm",),
@@ -492,10 +494,15 @@ def _runtime(stage: Run | Eval) -> Values:
     }
 
 
-def _fetches(stage: Run) -> bool:
-    """Return whether the runner needs the network: without a picture it fetches its own sample."""
-    media = [*stage.images, *(each for each in (stage.video, stage.audio) if each is not None)]
-    return stage.network or not media or any("://" in each for each in media)
+def _fetches(stage: Run, takes_sample: bool = False) -> bool:
+    """Return whether the runner needs the network.
+
+    Without a picture or video it fetches its own sample; of some families (``takes_sample``)
+    whatever is named.
+    """
+    seen = [*stage.images, *([stage.video] if stage.video is not None else [])]
+    media = [*seen, *([stage.audio] if stage.audio is not None else [])]
+    return stage.network or takes_sample or not seen or any("://" in each for each in media)
 
 
 def _unless(value: Any, default: Any) -> Any:
