@@ -113,7 +113,7 @@ def _require_one_value(tool: str, words: Sequence[str]) -> None:
                 said[head] = value if equals else after
         if len(set(said.values())) > 1:
             told = " and ".join(f"{name} {value}" for name, value in said.items())
-            raise UsageFailure(f"{tool.rsplit('/', 1)[-1]}: error: {told} are one flag")
+            raise ToolFailure("AssertionError", f"{told} are one flag")
 
 
 def _add(parser: argparse.ArgumentParser, flag: str, entry: dict[str, Any]) -> None:
