@@ -122,6 +122,7 @@ def problems(argv: Sequence[str], version: str) -> Iterator[str]:
         else:
             told = _told(tool, each.spelling, minor, table)
             yield f"{name} has no flag {each.spelling}" + (f"; {told}" if told else "")
+    yield from _contradictions(name, given)
     wanted = _positional(table)
     for word in loose[len(wanted) :]:
         room = f"one {wanted[0]} and no other word" if wanted else "no word without a flag"
@@ -266,6 +267,16 @@ def _misfits(name: str, given: _Given, entry: Entry) -> Iterator[str]:
             yield f"{what} must be a {kind}, not {value}"
         elif "type" in entry and (asked := beyond(entry, float(value))):
             yield f"{what} must be {asked}, not {value}"
+
+
+def _contradictions(name: str, given: Sequence[_Given]) -> Iterator[str]:
+    """Yield two names of one flag with different values: the tool takes the last."""
+    first: dict[str, _Given] = {}
+    for each in given:
+        other = first.setdefault(each.flag or each.spelling, each)
+        if other.spelling != each.spelling and other.values != each.values:
+            said = (f"{one.spelling} {' '.join(one.values)}" for one in (other, each))
+            yield f"{name}: {' and '.join(said)} are one flag"
 
 
 def beyond(entry: Entry, value: float) -> str:

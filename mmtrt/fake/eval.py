@@ -46,6 +46,8 @@ def run(tool: str, words: Sequence[str]) -> int:
             f"a {kind} prompt for the engines of a {loaded.model_type} model",
         )
         log.info("Load TensorRT LLM model takes: 0.0 sec")
+        # The runner indexes picture and text as lists, and is given one of each.
+        require(kind != "qwen2_vl", "TypeError", "'Image' object is not subscriptable")
         request = inputs.prepare(loaded, flags, QUESTION, None)
         serving_limits.check(loaded, request, flags)
         found["TRT-LLM"] = correct(played.accuracy, loaded.digest, samples)

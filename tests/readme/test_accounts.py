@@ -57,6 +57,7 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
     for name in "neva.nemo model.nemo projector.nemo file video.mp4 image.png av.png".split():
         (files / name).touch()
     (files / "data").mkdir()
+    (files / "data" / "validation.parquet").touch()
     return Book(files)
 
 

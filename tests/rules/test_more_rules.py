@@ -91,6 +91,14 @@ CASES = [
     ),
     ("ENG204", "error", f"recipe=llava {BUILD}model_cls_file=x.py"),
     ("ENG204", "error", f"recipe=llava {BUILD}pp_reduce_scatter=enable"),
+    ("ENG204", "error", f"recipe=llava {BUILD}opt_num_tokens=9000"),
+    ("ENG204", "error", f"recipe=llava max_num_tokens=2048 {BUILD}opt_num_tokens=4096"),
+    (
+        "ENG204",
+        "error",
+        "recipe=llava quant=int4_awq '+recipe.stages.quantize.flags={awq_block_size: 7}'",
+    ),
+    ("EVL102", "error", "recipe=qwen2_vl eval.task=lmms-lab/VQAv2"),
     ("ENG205", "warning", f"recipe=llava {BUILD}max_batch_size=4"),
     ("ENG205", "warning", "recipe=llava '+recipe.stages.run.flags={image_path: [a.png, b.png]}'"),
     ("ENG205", "warning", "recipe=llava '+recipe.stages.convert.flags={use_weight_only: true}'"),
@@ -330,6 +338,23 @@ def test_requirements_files_are_read_where_they_are(tmp_path):
     assert finding.fix == "'recipe.stages.env.requirements=[\"qwen-vl-utils==0.0.8\"]'"
     file.write_text("transformers>=4.57\nqwen-vl-utils==0.0.8\n")
     assert not found("ENV102", words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"{BUILD}max_lora_rank=0",
+        f"{BUILD}max_beam_width=0",
+        f"{BUILD}opt_num_tokens=-1",
+        "quant=int4_awq '+recipe.stages.quantize.flags={awq_block_size: 0}'",
+        "'+recipe.stages.convert.flags={workers: 0}'",
+        "'+recipe.stages.run.flags={num_beams: 0}'",
+        "'+recipe.stages.run.flags={cross_kv_cache_fraction: 1.7}'",
+    ],
+)
+def test_numbers_that_a_tool_asserts(words):
+    (finding,) = found("ENG201", ["recipe=llava", "backend=trtllm", *shlex.split(words)])
+    assert finding.severity == "error" and " must be above 0" in finding.message
 
 
 def test_the_tower_that_a_nemo_file_names_is_fetched(tmp_path):
