@@ -66,7 +66,9 @@ def stages_of(recipe: Recipe, engine: str) -> list[Stage]:
 
 def _check_workflow(recipe: Recipe) -> None:
     """Stop where a workflow is asked for that the recipe does not state the stages of."""
-    builds = [id for id, spec in recipe.stages.items() if spec.kind in ("build_llm", "build_vision")]
+    builds = [
+        id for id, spec in recipe.stages.items() if spec.kind in ("build_llm", "build_vision")
+    ]
     asks = any(spec.kind == "run" for spec in recipe.stages.values())
     if bool(builds) == (recipe.workflow == "engine") or not asks:
         return

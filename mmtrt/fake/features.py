@@ -133,9 +133,7 @@ def _llava_next(facts: Facts, size: Size) -> Cost:
     # The runner takes the processor's (height, width) for (width, height); its own resolutions
     # are (width, height), the processor's are not.
     grid = _best((size[1], size[0]), [(width, height) for height, width in known])
-    rows, columns = _unpadded(
-        (size[1], size[0]), (grid[0] // tile * side, grid[1] // tile * side)
-    )
+    rows, columns = _unpadded((size[1], size[0]), (grid[0] // tile * side, grid[1] // tile * side))
     tiles = seen[0] // tile * (seen[1] // tile)
     return Cost(rows=side**2 + rows * (columns + 1), items=1 + tiles)
 

@@ -371,7 +371,7 @@ def test_every_name_that_a_tool_asks_the_hub_for_is_an_input_or_may_be_fetched(k
         resolved = recipe(family, backend="trtllm", **changes)
         backend = Trtllm(resolved, host)
         stages = {stage.id: stage for stage in stages_of(resolved, "tensorrt")}
-        (stage,) = [each for each in stages.values() if each.KIND == kind]
+        (stage,) = [each for each in stages.values() if kind == each.KIND]
         command = backend.lower(stage)
         if command.resources.network:
             continue

@@ -69,7 +69,7 @@ OLD_RANK = "[12/01/2026-09:30:11] [TRT-LLM] [MPI_Rank 0] [I] "
         (2, run_log(["One?", "Two?"], ["first"], ["second"]), ["first", "second"]),
         (1, run_log("Beams?", ["best", "other"]), ["best"]),
         (1, run_log("Lines?", ["one\ntwo\n\n[A]: three"]), ["one\ntwo\n\n[A]: three"]),
-        (1, run_log("Quotes?", ["it's \"so\" \\ 書生"]), ["it's \"so\" \\ 書生"]),
+        (1, run_log("Quotes?", ['it\'s "so" \\ 書生']), ['it\'s "so" \\ 書生']),
         (1, run_log("Nothing?", [""]), [""]),
         (1, run_log("Is it\n[A]: ['a trap']\n?", ["no"]), ["no"]),
         (1, run_log("Ranks?", ["yes"], stamp=RANK), ["yes"]),
@@ -127,7 +127,8 @@ def test_quickstart(tmp_path: Path) -> None:
     answer = "They said: '[0] Prompt: x', Generated text: 'y'\nand \"z\""
     prompts = ("Describe, Generated text: 'it'", "Two?")
     log = "Loading safetensors weights\n" + "".join(
-        f"[{i}] Prompt: {prompt!r}, Generated text: {answer!r}\n" for i, prompt in enumerate(prompts)
+        f"[{i}] Prompt: {prompt!r}, Generated text: {answer!r}\n"
+        for i, prompt in enumerate(prompts)
     )
     stage = run_stage(prompts=prompts)
     assert texts(read("quickstart_log", stage, tmp_path, log)) == [answer, answer]

@@ -122,7 +122,11 @@ def test_old_tables_know_old_flags(workshop: Workshop) -> None:
         ("llava", "{vision} --model_path {m}", "argument of type 'NoneType' is not iterable"),
         ("llava", "{vision} --model_type llava", "'NoneType' object has no attribute 'split'"),
         ("llava_next", "{vision} --model_path {m} --model_type llava", "of type llava_next to"),
-        ("llava", "{vision} --model_path {m} --model_type llava --max_batch_size 0", "size is 0, not"),
+        (
+            "llava",
+            "{vision} --model_path {m} --model_type llava --max_batch_size 0",
+            "size is 0, not",
+        ),
         ("vila", "{vision} --model_path {m} --model_type vila", "provide VILA source code path"),
         (
             "vila",

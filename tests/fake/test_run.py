@@ -279,7 +279,9 @@ def test_eval(workshop: Workshop) -> None:
     workshop.settings(family="llava", facts=scenario.facts, accuracy=50)
     assert "TRT-LLM's accuracy: 50.00%" in workshop.ok(f"{line} --test_trtllm")
     other = line.replace("--model_type llava", "--model_type mllama")
-    assert "a mllama prompt for the engines of a llava" in workshop.refused(f"{other} --test_trtllm")
+    assert "a mllama prompt for the engines of a llava" in workshop.refused(
+        f"{other} --test_trtllm"
+    )
     (workshop.directory / "empty").mkdir()
     assert "any data files" in workshop.refused(f"{line} --test_trtllm --dataset_dir empty")
     said = workshop.refused(f"{line} --test_trtllm --accuracy_threshold 51")
