@@ -56,6 +56,7 @@ class Fake(Trtllm):
         if isinstance(stage, Download) and stage.repo_id is not None:
             argv: tuple[Word, ...] = ("download", "--output-dir", Out())
             argv += ("--repo-id", stage.repo_id, "--revision", str(stage.revision))
+            argv += ("--hub-cache",) if stage.hub_cache else ()
             return self._played(Command(argv=(*_STAND_IN, *argv)))
         if isinstance(stage, Clone):
             argv = ("clone", "--output-dir", Out(), "--url", stage.url)
@@ -79,17 +80,21 @@ class Fake(Trtllm):
         """Return the command with nothing to lease, and told which model it plays."""
         return dataclasses.replace(
             command,
-            env={**command.env, VARIABLE: self._role},
+            env={**command.env, VARIABLE: self._role_of(command)},
             pass_env=(),
             resources=Resources(),
             tools=("mmtrt",),
         )
 
+    def _role_of(self, command: Command) -> str:
+        """Return what the stand-in of a command plays: the model, and what the command may do."""
+        return json.dumps(self._role | {"network": command.resources.network}, sort_keys=True)
+
     @cached_property
-    def _role(self) -> str:
+    def _role(self) -> dict[str, object]:
         recipe = self._recipe
         facts = dataclasses.asdict(recipe.variant.facts)
-        role = {
+        return {
             "version": self._version,
             "family": recipe.file.family,
             "trtllm_model_type": recipe.file.trtllm_model_type,
@@ -98,7 +103,6 @@ class Fake(Trtllm):
             # Of the picture that run.py takes where none is named.
             "sample_size": list(recipe.sizing.demand.image_size or SAMPLE_SIZE),
         }
-        return json.dumps(role, sort_keys=True)
 
 
 _STAND_IN: tuple[Word, ...] = (Python(), "-m", "mmtrt.fake")

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import operator
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +21,8 @@ from typing import Any
 TABLES = Path(__file__).parent / "flag_tables"
 
 # One flag: type (int, float), choices, nargs, action, aliases, default, required, multiple,
-# positional; what a parser leaves out is left out.
+# positional; what a parser leaves out is left out. Bounds (gt, ge, lt, le) are what the tool itself
+# or the runtime behind it asserts.
 Entry = dict[str, Any]
 Table = dict[str, Entry]
 
@@ -30,6 +32,12 @@ CLICK = ("trtllm-serve",)
 OTHER_SUBCOMMANDS = ("disaggregated", "disaggregated_mpi_worker", "mm_embedding_serve")
 LAUNCHERS = ("mpirun", "mpiexec", "srun", "env", "trtllm-llmapi-launch")
 PYTHON = re.compile(r"\{?python[\d.]*\}?")
+BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
+    "gt": ("above", operator.gt),
+    "ge": ("at least", operator.ge),
+    "lt": ("below", operator.lt),
+    "le": ("at most", operator.le),
+}
 NEGATIVE = re.compile(r"-\d+|-\d*\.\d+")
 
 
@@ -114,6 +122,7 @@ def problems(argv: Sequence[str], version: str) -> Iterator[str]:
         else:
             told = _told(tool, each.spelling, minor, table)
             yield f"{name} has no flag {each.spelling}" + (f"; {told}" if told else "")
+    yield from _contradictions(name, given)
     wanted = _positional(table)
     for word in loose[len(wanted) :]:
         room = f"one {wanted[0]} and no other word" if wanted else "no word without a flag"
@@ -256,6 +265,26 @@ def _misfits(name: str, given: _Given, entry: Entry) -> Iterator[str]:
         elif not _is_a(entry.get("type"), value):
             kind = "whole number" if _is_a("float", value) else "number"
             yield f"{what} must be a {kind}, not {value}"
+        elif "type" in entry and (asked := beyond(entry, float(value))):
+            yield f"{what} must be {asked}, not {value}"
+
+
+def _contradictions(name: str, given: Sequence[_Given]) -> Iterator[str]:
+    """Yield two names of one flag with different values: the tool takes the last."""
+    first: dict[str, _Given] = {}
+    for each in given:
+        other = first.setdefault(each.flag or each.spelling, each)
+        if other.spelling != each.spelling and other.values != each.values:
+            said = (f"{one.spelling} {' '.join(one.values)}" for one in (other, each))
+            yield f"{name}: {' and '.join(said)} are one flag"
+
+
+def beyond(entry: Entry, value: float) -> str:
+    """Return the bounds of a flag in words if a number is not within them, else nothing."""
+    if all(name not in entry or keeps(value, entry[name]) for name, (_, keeps) in BOUNDS.items()):
+        return ""
+    told = (f"{words} {entry[name]:g}" for name, (words, _) in BOUNDS.items() if name in entry)
+    return " and ".join(told)
 
 
 def _is_a(kind: str | None, value: str) -> bool:

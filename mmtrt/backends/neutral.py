@@ -110,6 +110,8 @@ def _download(stage: Download) -> Command:
         argv += ["--exclude", *stage.exclude]
     if stage.allow_pickle:
         argv.append("--allow-pickle")
+    if stage.hub_cache:
+        argv.append("--hub-cache")
     for row in stage.expect:
         # They refuse other files and never change those that are taken.
         argv += [Unkeyed("--expect"), Unkeyed(row)]

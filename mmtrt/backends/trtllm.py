@@ -19,6 +19,7 @@ from mmtrt.backends.base import (
     In,
     Local,
     Out,
+    Pair,
     Python,
     Resources,
     Script,
@@ -52,6 +53,9 @@ EXAMPLES_URL = "https://github.com/NVIDIA/TensorRT-LLM.git"
 
 VISION_DEFAULT = 4
 """``--max_batch_size`` of ``build_multimodal_engine.py`` where it is not given."""
+
+FOR_VERSIONS = "; trtllm "
+"""Stands in a requirement before the TensorRT-LLM versions that need it."""
 
 UNKNOWN = "unknown"
 """Stands for the compute capability on a machine without GPU that names no target."""
@@ -108,7 +112,11 @@ class Trtllm:
         )
 
     def prepared(self, stages: list[Stage]) -> list[Stage]:
-        """Fetch the example scripts where this machine has none, for the stages that run them."""
+        """Fetch the example scripts where this machine has none, for the stages that run them.
+
+        Environments are left with the requirements of this version, if there is one.
+        """
+        stages = [self._of_version(stage) if isinstance(stage, Env) else stage for stage in stages]
         if self._examples is not None:
             return stages
         using = {
@@ -135,6 +143,14 @@ class Trtllm:
                 for stage in stages
             ),
         ]
+
+    def _of_version(self, stage: Env) -> Env:
+        parts = [each.partition(FOR_VERSIONS) for each in stage.requirements]
+        meant = [name for name, _, condition in parts if self._is_meant(condition)]
+        return dataclasses.replace(stage, requirements=tuple(meant)) if meant else stage
+
+    def _is_meant(self, condition: str) -> bool:
+        return not condition or is_within(self._version, condition)
 
     def toolchain(self) -> dict[str, str]:
         """Return the version that the commands are written for."""
@@ -171,7 +187,10 @@ class Trtllm:
         return self._needs.of(neutral.lower(stage, self.name, own), stage)
 
     def _script(self, stage: Stage, path: str) -> tuple[Word, ...]:
+        # What a script asks the hub for by name is found in the cache that a stage has filled.
+        hub = ("env", Pair("HF_HUB_CACHE=", In("hub"))) if "hub" in stage.needs else ()
         return (
+            *hub,
             Python("env" if "env" in stage.needs else None),
             Script(self._examples, stage.script or path),
         )
@@ -210,9 +229,9 @@ class Trtllm:
         return In(found[1], found[2] or "")
 
     def _env(self, stage: Env) -> Command | Skip:
-        wanted = stage.trtllm_version
-        if wanted is not None and not is_within(self._version, wanted):
-            return Skip(f"for TensorRT-LLM {wanted}; {self._version} pins its own")
+        others = [r.partition(FOR_VERSIONS)[2] for r in stage.requirements if FOR_VERSIONS in r]
+        if others:
+            return Skip(f"for TensorRT-LLM {', '.join(others)}; {self._version} pins its own")
         files: dict[str, Word] = {
             each: Script(self._examples, each.removeprefix("{examples}/"))
             for each in stage.requirements
@@ -362,7 +381,9 @@ class Trtllm:
             argv=self._mpirun(ranks)
             + self._script(stage, "models/core/multimodal/run.py")
             + self._words(stage, asked, _runtime(stage), stage.flags),
-            resources=Resources(gpus=ranks, network=_fetches(stage)),
+            resources=Resources(
+                gpus=ranks, network=_fetches(stage, self._recipe.file.runner.image == "sample")
+            ),
             pass_env=neutral.HUB_VARIABLES,
             tools=("tensorrt-llm",),
             harvest="run_log",
@@ -468,10 +489,15 @@ def _runtime(stage: Run | Eval) -> Values:
     }
 
 
-def _fetches(stage: Run) -> bool:
-    """Return whether the runner needs the network: without a picture it fetches its own sample."""
-    media = [*stage.images, *(each for each in (stage.video, stage.audio) if each is not None)]
-    return stage.network or not media or any("://" in each for each in media)
+def _fetches(stage: Run, takes_sample: bool = False) -> bool:
+    """Return whether the runner needs the network.
+
+    Without a picture or video it fetches its own sample; of some families (``takes_sample``)
+    whatever is named.
+    """
+    seen = [*stage.images, *([stage.video] if stage.video is not None else [])]
+    media = [*seen, *([stage.audio] if stage.audio is not None else [])]
+    return stage.network or takes_sample or not seen or any("://" in each for each in media)
 
 
 def _unless(value: Any, default: Any) -> Any:

@@ -248,12 +248,14 @@ class StageSpec:
     """download: glob patterns of files to leave out."""
     allow_pickle: bool = False
     """download: whether weights that execute code on loading may be taken."""
+    hub_cache: bool = False
+    """download: lay the files out as the hub's cache does, for a tool that asks the hub for them by
+    the repository's name."""
     edits: list[EditSpec] = field(default_factory=list)
     """patch: what to change."""
     requirements: list[str] = field(default_factory=list)
-    """env: what to install, as pip writes it; ``{examples}/...`` names a requirements file."""
-    trtllm_version: str | None = None
-    """env: TensorRT-LLM versions that need it, such as ``<1.0``; every one where ``None``."""
+    """env: what to install, as pip writes it; ``{examples}/...`` names a requirements file. One
+    that ends in ``; trtllm <1.2`` is for these TensorRT-LLM versions."""
     files: dict[str, str] = field(default_factory=dict)
     """write: name -> text."""
     script: str | None = None

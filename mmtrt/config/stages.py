@@ -42,8 +42,10 @@ def stages_of(recipe: Recipe, engine: str) -> list[Stage]:
         engine: engine format of the chosen backend.
 
     Raises:
-        PlanError: CFG120 for a port, a stage or a source that does not exist.
+        PlanError: CFG120 for a port, a stage or a source that does not exist; CFG127 for a workflow
+            that the stages are not those of.
     """
+    _check_workflow(recipe)
     nodes = []
     for stage_id, spec in recipe.stages.items():
         _check_needs(recipe, stage_id, spec)
@@ -60,6 +62,25 @@ def stages_of(recipe: Recipe, engine: str) -> list[Stage]:
         }
         nodes.append(_MAKERS[spec.kind](recipe, spec, engine, common))
     return nodes
+
+
+def _check_workflow(recipe: Recipe) -> None:
+    """Stop where a workflow is asked for that the recipe does not state the stages of."""
+    builds = [
+        id for id, spec in recipe.stages.items() if spec.kind in ("build_llm", "build_vision")
+    ]
+    asks = any(spec.kind == "run" for spec in recipe.stages.values())
+    if bool(builds) == (recipe.workflow == "engine") or not asks:
+        return
+    other = "engine" if builds else "pytorch"
+    has = f"builds engines: {', '.join(builds)}" if builds else "builds no engine"
+    raise PlanError(
+        f"recipe {recipe.name}, variant {recipe.variant_name}, has no workflow={recipe.workflow}",
+        code="CFG127",
+        at=recipe.where(("workflow",)),
+        why=f"it {has}",
+        fix=f"workflow={other}",
+    )
 
 
 def _check_needs(recipe: Recipe, stage_id: str, spec: StageSpec) -> None:
@@ -131,6 +152,7 @@ def _download(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, An
         include=tuple(spec.include),
         exclude=tuple(spec.exclude),
         allow_pickle=spec.allow_pickle,
+        hub_cache=spec.hub_cache,
     )
 
 
@@ -160,7 +182,6 @@ def _env(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -
     return Env(
         **common,
         requirements=tuple(spec.requirements),
-        trtllm_version=spec.trtllm_version,
     )
 
 

@@ -93,7 +93,7 @@ def _build(
 
 
 def _require_workers(flags: parser.Flags) -> None:
-    workers = min(settings.read().gpus, flags.number("--workers") or 1)
+    workers = min(settings.read().gpus, flags.number("--workers"))
     require(workers > 0, "ValueError", "max_workers must be greater than 0")
 
 

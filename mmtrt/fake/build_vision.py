@@ -9,7 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmtrt.fake import checkpoint, families, features, files, log, model_dir, parser, settings
+from mmtrt.fake import (
+    checkpoint,
+    families,
+    features,
+    files,
+    hub,
+    log,
+    model_dir,
+    parser,
+    settings,
+)
 from mmtrt.fake.failure import ToolFailure, require
 from mmtrt.fake.model_dir import Model
 
@@ -40,9 +50,10 @@ def run(tool: str, words: Sequence[str]) -> int:
     if families.named(family).is_nemo:
         model = model_dir.load_nemo(str(path))
     else:
-        model = model_dir.load(path)
+        model = model_dir.load(path, weights=kind not in CONFIG_ONLY)
         _require_type(kind, model)
     require(settings.read().gpus > 0, "RuntimeError", "No CUDA GPUs are available")
+    hub.require_of("build_vision", family, path)
     _build(flags, kind, family, model, output)
     return 0
 
@@ -77,9 +88,6 @@ def _require_type(kind: str, model: Model) -> None:
 
 def _build(flags: parser.Flags, kind: str, family: str, model: Model, output: Path) -> None:
     batch = flags.number("--max_batch_size")
-    require(
-        batch > 0, "RuntimeError", f"Failed building {output}/model.engine: max {batch} < min 1"
-    )
     row = families.named(family)
     precision = row.precision
     if precision == "dtype":
@@ -129,7 +137,6 @@ def _profile(
     """Return smallest and largest size of the batch axis; of patch rows for Qwen2-VL."""
     if kind == "qwen2_vl":
         least, most = flags.number("--min_hw_dims"), flags.number("--max_hw_dims")
-        for name, value in (("min", least), ("max", most)):
-            require(value > 0, "AssertionError", f"{name}_hw_dims must be positive for qwen2_vl")
+        require(least <= most * batch, "RuntimeError", f"Failed building: min {least} > max {most}")
         return {"min": least, "max": most * batch}
     return {"min": 1, "max": batch * features.tiles_per_slot(family, model.facts)}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmtrt.fake import checkpoint, enc_dec, files, log, model_dir, parser
+from mmtrt.fake import checkpoint, enc_dec, files, hub, log, model_dir, parser
 from mmtrt.fake.checkpoint import Split
 from mmtrt.fake.failure import ToolFailure, require
 from mmtrt.fake.model_dir import Model
@@ -92,7 +92,8 @@ def _convert(name: str, script: Script, flags: parser.Flags) -> None:
         # The real script converts nothing then, and says so nowhere.
         files.write_json(output / "config.json", {"architecture": "LlamaForCausalLM"})
         return
-    model = model_dir.load(flags.text("--model_dir"))
+    model = model_dir.load(flags.text("--model_dir"), weights=True)
+    hub.require_of("convert", str(model.family))
     architecture = _architecture(name, script, model)
     _require_words(script, model)
     if model.hf_type == "llava_llama":
@@ -121,8 +122,7 @@ def mapping_of(flags: parser.Flags) -> Split:
     Raises:
         ToolFailure: if a number is not positive, or those of experts do not fit.
     """
-    tp, pp, cp = (flags.number(f"--{n}_size") or 1 for n in ("tp", "pp", "cp"))
-    require(min(tp, pp, cp) > 0, "ValueError", "tp_size, pp_size and cp_size must be positive")
+    tp, pp, cp = (flags.count(f"--{n}_size") or 1 for n in ("tp", "pp", "cp"))
     moe = [flags.count(f"--moe_{n}_size") or 1 for n in ("tp", "ep")]
     if any(flags.has(f"--moe_{n}_size") for n in ("tp", "ep")) and max(moe) > 0:
         require(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmtrt.fake import checkpoint, model_dir, parser
 from mmtrt.fake.checkpoint import Split
-from mmtrt.fake.failure import ToolFailure, require
+from mmtrt.fake.failure import ToolFailure
 
 READS = {
     "blip2": ("blip-2", ("encoder", "decoder")),
@@ -23,7 +23,7 @@ def convert(flags: parser.Flags) -> None:
     Raises:
         ToolFailure: if the model is not of ``--model_type``, or weight-only is asked for.
     """
-    model = model_dir.load(flags.text("--model_dir"))
+    model = model_dir.load(flags.text("--model_dir"), weights=True)
     asked = flags.text("--model_type") or "t5"
     wanted, parts = READS.get(asked, ("", ()))
     if model.hf_type != wanted:
@@ -44,8 +44,7 @@ def convert(flags: parser.Flags) -> None:
         raise ToolFailure(
             "NotImplementedError", "Weight-only quantization of encoder-decoder models"
         )
-    mapping = Split(flags.number("--tp_size") or 1, flags.number("--pp_size") or 1)
-    require(mapping.tp > 0 and mapping.pp > 0, "ValueError", "tp_size and pp_size must be positive")
+    mapping = Split(flags.count("--tp_size") or 1, flags.count("--pp_size") or 1)
     checkpoint.require_division(model, mapping.tp)
     output = Path(str(flags.text("--output_dir")))
     dtype = flags.text("--dtype") or "float16"

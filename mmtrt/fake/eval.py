@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmtrt.fake import engines, files, inputs, log, parser, serving_limits, settings
+from mmtrt.fake import engines, files, hub, inputs, log, parser, serving_limits, settings
 from mmtrt.fake.failure import ToolFailure, require
 
 HF_REFUSED = ("vila", "cogvlm", "neva", "internvl")
 QUESTION = "Question: what is written on the sign that the person in the picture holds? Answer:"
 LEAST, SPREAD = 40, 50
+DATA = (".parquet", ".json", ".jsonl", ".csv", ".arrow", ".zip", ".tar", ".py")
+"""Suffixes of the files that ``datasets.load_dataset`` reads of a directory."""
 
 
 def run(tool: str, words: Sequence[str]) -> int:
@@ -37,7 +39,15 @@ def run(tool: str, words: Sequence[str]) -> int:
         found["HF"] = correct(played.hf_accuracy, files.content_digest(model), samples)
     if trtllm:
         loaded = engines.load(flags)
+        hub.require_of("eval", loaded.family)
+        require(
+            loaded.model_type.removesuffix("-opt").removesuffix("-t5") == kind,
+            "ValueError",
+            f"a {kind} prompt for the engines of a {loaded.model_type} model",
+        )
         log.info("Load TensorRT LLM model takes: 0.0 sec")
+        # The runner indexes picture and text as lists, and is given one of each.
+        require(kind != "qwen2_vl", "TypeError", "'Image' object is not subscriptable")
         request = inputs.prepare(loaded, flags, QUESTION, None)
         serving_limits.check(loaded, request, flags)
         found["TRT-LLM"] = correct(played.accuracy, loaded.digest, samples)
@@ -59,12 +69,7 @@ def run(tool: str, words: Sequence[str]) -> int:
 
 
 def correct(stated: float | None, digest: str, samples: int) -> int:
-    """Return the number of right answers: as stated, else 40 to 90 per cent by the digest.
-
-    Raises:
-        ToolFailure: as the division fails where there is nothing to ask.
-    """
-    require(samples > 0, "ZeroDivisionError", "division by zero")
+    """Return the number of right answers: as stated, else 40 to 90 per cent by the digest."""
     percent = LEAST + int(digest[:8], 16) % (SPREAD + 1) if stated is None else stated
     return round(percent * samples / 100)
 
@@ -74,8 +79,11 @@ def _load_dataset(directory: str | None, task: str) -> None:
         log.info(f"load dataset by load_from_disk from {directory}")
         return
     log.info(f"load dataset by load_dataset from {directory or task}")
+    if directory is None:
+        hub.require(task)
+        return
     require(
-        directory is None or Path(directory).is_dir(),
-        "FileNotFoundError",
-        f"Couldn't find any data file at {directory}.",
+        any(path.suffix in DATA for path in Path(directory).rglob("*")),
+        "datasets.exceptions.EmptyDatasetError",
+        f"The directory at {directory} doesn't contain any data files",
     )

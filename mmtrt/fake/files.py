@@ -14,6 +14,7 @@ from mmtrt.fake.failure import ToolFailure
 
 ENGINE_MARK = b"mmtrt fake engine\n"
 LFS_MARK = b"version https://git-lfs"
+MOST_HEADER_BYTES = 100_000_000
 DIGESTED_BYTES = 1 << 20
 """Of larger files only the head and the size are looked at: stand-ins must be fast."""
 
@@ -53,6 +54,30 @@ def safetensors(name: str, digest: str) -> bytes:
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + data
+
+
+def damage(path: Path) -> str:
+    """Return what is wrong with a safetensors file, nothing if it is whole.
+
+    Source: safetensors ``tensor.rs``, ``SafeTensorError``.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(8)
+        if len(head) < 8:
+            return "HeaderTooSmall"
+        length = struct.unpack("<Q", head)[0]
+        if length > MOST_HEADER_BYTES:
+            return "HeaderTooLarge"
+        text = stream.read(length)
+    if len(text) < length:
+        return "InvalidHeaderLength"
+    try:
+        header = json.loads(text)
+        rows = [row for name, row in header.items() if name != "__metadata__"]
+        last = max((row["data_offsets"][1] for row in rows), default=0)
+    except (ValueError, AttributeError, KeyError, TypeError, IndexError):
+        return "InvalidHeaderDeserialization"
+    return "" if path.stat().st_size == 8 + length + last else "MetadataIncompleteBuffer"
 
 
 def write_safetensors(path: Path, name: str, digest: str) -> None:

@@ -57,7 +57,6 @@ def prepare(
         ToolFailure: for files that are missing and lists that do not fit.
     """
     kind, batch = engines.model_type, flags.number("--batch_size")
-    require(batch > 0, "ValueError", f"batch_size must be positive, got {batch}")
     sizes = _sizes(kind, flags, images, batch, features.sample_size(engines.family))
     audio = _audio(kind, flags)
     frames = _frames(kind, engines, flags)

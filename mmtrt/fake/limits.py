@@ -41,12 +41,13 @@ def build_config(flags: Flags, checkpoint: Mapping[str, Any], context_fmha: bool
         "strongly_typed": True,
         "opt_batch_size": 8,
     }
-    for name in ("max_batch_size", "max_input_len", "max_beam_width", "max_num_tokens"):
-        require(found[name] > 0, "AssertionError", f"{name} must be positive, got {found[name]}")
+    wanted = found["opt_num_tokens"]
+    # The real tool lowers it and warns. Who says both means neither.
     require(
-        found["max_prompt_embedding_table_size"] >= 0,
+        wanted is None or wanted <= found["max_num_tokens"],
         "AssertionError",
-        "max_prompt_embedding_table_size must not be negative",
+        f"opt_num_tokens ({wanted}) shouldn't be greater than max_num_tokens "
+        f"({found['max_num_tokens']})",
     )
     if checkpoint["architecture"] == "EncoderModel":
         _equal_lengths(found)
@@ -118,8 +119,8 @@ def _clip(found: dict[str, Any], checkpoint: Mapping[str, Any], context_fmha: bo
             "TensorRT tensor volume, causing runtime errors."
         )
     found["max_num_tokens"] = tokens
-    if found["opt_num_tokens"] is None:
-        found["opt_num_tokens"] = min(tokens, batch * found["max_beam_width"])
+    wanted = found["opt_num_tokens"] or batch * found["max_beam_width"]
+    found["opt_num_tokens"] = min(tokens, wanted)
 
 
 def kv_cache_type(flags: Flags) -> str:

@@ -71,11 +71,15 @@ class Model:
         return files.content_digest(Path(self.path))
 
 
-def load(path: str | None) -> Model:
+def load(path: str | None, *, weights: bool = False) -> Model:
     """Read a model's directory.
 
+    Args:
+        path: as it stands on the command line.
+        weights: whether the tool loads them, too.
+
     Raises:
-        ToolFailure: if it is missing or its weights are LFS pointers.
+        ToolFailure: if it is missing, or its weights are, or cannot be read.
     """
     if path is None:
         raise ToolFailure("ValueError", "no model directory was given")
@@ -95,10 +99,28 @@ def load(path: str | None) -> Model:
                     f"Error while deserializing header: HeaderTooLarge ({file.name} is a "
                     "git-lfs pointer)",
                 )
+    if weights:
+        _require_weights(place)
     config = files.read_json(config_file)
     played = settings.read()
     facts = {**config.get("facts", {}), **played.facts}
     return Model(path, config, families.of_config(config) or played.family, facts)
+
+
+def _require_weights(place: Path) -> None:
+    """Stop unless the weights are there and every safetensors file is whole."""
+    found = [file for pattern in WEIGHTS for file in sorted(place.rglob(pattern))]
+    require(found, "OSError", f"Error no file named model.safetensors found in directory {place}.")
+    for index in sorted(place.rglob("*.index.json")):
+        for name in sorted(set(files.read_json(index).get("weight_map", {}).values())):
+            shard = index.parent / name
+            missing = f"{place} does not appear to have a file named {name}"
+            require(shard.is_file(), "OSError", missing)
+    for file in found:
+        if file.suffix == ".safetensors":
+            why = files.damage(file)
+            what = f"Error while deserializing header: {why} ({file.name})"
+            require(not why, "safetensors_rust.SafetensorError", what)
 
 
 def load_nemo(path: str) -> Model:

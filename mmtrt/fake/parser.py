@@ -9,14 +9,14 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
 import mmtrt
 from mmtrt.fake import settings
-from mmtrt.fake.failure import UsageFailure
+from mmtrt.fake.failure import ToolFailure, UsageFailure
 
 NUMBERS = {"int": int, "float": float}
 
@@ -79,7 +79,41 @@ def read(tool: str, words: Sequence[str]) -> Flags:
     known = table(tool)
     for flag, entry in known.items():
         _add(parser, flag, entry)
-    return Flags(vars(parser.parse_args(list(words))), defaults(tool))
+    given = vars(parser.parse_args(list(words)))
+    require_bounds(tool, given)
+    _require_one_value(tool, words)
+    return Flags(given, defaults(tool))
+
+
+def require_bounds(tool: str, given: Mapping[str, Any]) -> None:
+    """Stop at the first number that the tool, or the runtime behind it, asserts to be another.
+
+    Args:
+        tool: as ``tools.TOOLS`` calls it.
+        given: what stands on the command line, by the first name of the flag.
+
+    Raises:
+        ToolFailure: naming the flag.
+    """
+    for flag, entry in table(tool).items():
+        value = given.get(flag)
+        if isinstance(value, (int, float)) and (asked := _flags_module().beyond(entry, value)):
+            text = f"{flag.lstrip('-')} is {value:g}, not {asked}"
+            raise ToolFailure("RuntimeError", f"[TensorRT-LLM][ERROR] Assertion failed: {text}")
+
+
+def _require_one_value(tool: str, words: Sequence[str]) -> None:
+    """Stop at two names of one flag with different values: the real parser takes the last."""
+    for flag, entry in table(tool).items():
+        names = (flag, *entry.get("aliases", ()))
+        said: dict[str, str] = {}
+        for word, after in zip(words, [*words[1:], ""]):
+            head, equals, value = word.partition("=")
+            if head in names:
+                said[head] = value if equals else after
+        if len(set(said.values())) > 1:
+            told = " and ".join(f"{name} {value}" for name, value in said.items())
+            raise ToolFailure("AssertionError", f"{told} are one flag")
 
 
 def _add(parser: argparse.ArgumentParser, flag: str, entry: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmtrt.fake import checkpoint, convert, log, model_dir, parser, settings
+from mmtrt.fake import checkpoint, convert, hub, log, model_dir, parser, settings
 from mmtrt.fake.failure import ToolFailure, require
 from mmtrt.fake.model_dir import Model
 
@@ -52,7 +52,7 @@ def run(tool: str, words: Sequence[str]) -> int:
         )
     require(settings.read().gpus > 0, "RuntimeError", "No CUDA GPUs are available")
     if flags.has("--model_dir"):
-        _quantize(flags, model_dir.load(flags.text("--model_dir")))
+        _quantize(flags, model_dir.load(flags.text("--model_dir"), weights=True))
     else:
         _quantize_nemo(flags)
     return 0
@@ -77,7 +77,7 @@ def _quantize_nemo(flags: parser.Flags) -> None:
 def _write(flags: parser.Flags, model: Model, architecture: str, dtype: str) -> Path:
     """Calibrate and export; return the directory."""
     format_ = flags.text("--qformat") or "full_prec"
-    calib_size = flags.number("--calib_size") or 512
+    calib_size = flags.number("--calib_size")
     if "awq" in format_ and calib_size > AWQ_CALIB_SIZE:
         log.plain(
             f"AWQ calibration could take longer with calib_size = {calib_size}, "
@@ -96,7 +96,13 @@ def _write(flags: parser.Flags, model: Model, architecture: str, dtype: str) -> 
         "kv_cache_quant_algo": kv.upper() if kv not in (None, "None") else None,
     }
     if "awq" in format_:
-        quantization["group_size"] = flags.number("--awq_block_size") or 128
+        quantization["group_size"] = block = flags.number("--awq_block_size")
+        width = model.number("hidden_size")
+        require(
+            width is None or width % block == 0,
+            "AssertionError",
+            f"the weights' {width} columns are no whole blocks of awq_block_size {block}",
+        )
     output = Path(flags.text("--output_dir") or "exported_model")
     name = Path(dataset).name if dataset else None
     seed = (format_, name, calib_size if dataset else 0, flags.number("--seed"))
@@ -128,7 +134,9 @@ def _load(model: Model) -> str:
 
 
 def _require_dataset(name: str, model: Model) -> None:
-    """Check a calibration set: its name, and whether it fits the model's processor."""
+    """Check a calibration set: its name, where it is, and whether it fits the model's processor."""
+    if not Path(name).is_dir():
+        hub.require(name)
     is_science = any(word in name.lower() for word in SCIENCE_QA)
     if not (is_science or name == "pileval" or "cnn_dailymail" in name or Path(name).is_dir()):
         raise ToolFailure(

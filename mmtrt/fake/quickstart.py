@@ -37,7 +37,7 @@ def run(tool: str, words: Sequence[str]) -> int:
                 },
             }
         )
-    tp = flags.number("--tp_size") or 1
+    tp = flags.count("--tp_size") or 1
     require(tp <= played.gpus, "RuntimeError", f"tp_size {tp} is larger than {played.gpus} GPUs")
     media = flags.words("--media") or []
     for path in media:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmtrt.fake import engines, files, inputs, log, parser, serving_limits, settings
+from mmtrt.fake import engines, files, hub, inputs, log, parser, serving_limits, settings
 from mmtrt.fake.engines import Engines
 from mmtrt.fake.failure import ToolFailure, require
 from mmtrt.fake.inputs import Request
@@ -33,6 +33,7 @@ def run(tool: str, words: Sequence[str]) -> int:
     log.version()
     log.set_level(flags.text("--log_level") or "info")
     loaded = engines.load(flags)
+    hub.require_of("run", loaded.family)
     images = flags.words("--image_path")
     request = inputs.prepare(loaded, flags, flags.words("--input_text"), images)
     serving_limits.check(loaded, request, flags)

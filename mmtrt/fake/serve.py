@@ -75,6 +75,7 @@ def read(tool: str, words: Sequence[str]) -> tuple[dict[str, Any], str]:
         if not equals and not rest:
             raise UsageFailure(f"{USAGE}Error: Option '{head}' requires an argument.")
         given[spelled[head]] = _value(head, value if equals else rest.pop(0), entry)
+    parser.require_bounds(tool, given)
     if not loose:
         raise UsageFailure(f"{USAGE}Error: Missing argument 'MODEL'.")
     if len(loose) > 1:

@@ -10,6 +10,7 @@ sm           compute capability without the dot, such as 90 (default: not checke
 accuracy     per cent that eval.py finds for the engines
 hf_accuracy  per cent that eval.py finds for the original model
 answer       text that run.py prints for every request
+network      whether the stage may use the network (default true)
 sample_size  [height, width] of the tools' own sample picture
 """
 
@@ -41,6 +42,7 @@ class Settings:
     accuracy: float | None = None
     hf_accuracy: float | None = None
     answer: str | None = None
+    network: bool = True
     sample_size: list[int] | None = None
 
 

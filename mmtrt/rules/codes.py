@@ -11,7 +11,12 @@ from mmtrt.rules.engine import (
     plugin_of_other_dtype,
     version_without_engines,
 )
-from mmtrt.rules.env import examples_missing, network_not_allowed, pin_contradicted
+from mmtrt.rules.env import (
+    examples_missing,
+    network_not_allowed,
+    other_tower_named,
+    pin_contradicted,
+)
 from mmtrt.rules.eval import no_data_set, not_evaluated, nothing_to_compare
 from mmtrt.rules.host import (
     disk_short,
@@ -88,6 +93,7 @@ RULES: dict[str, Rule] = {
         ("ENV101", examples_missing),
         ("ENV102", pin_contradicted),
         ("ENV103", network_not_allowed),
+        ("ENV104", other_tower_named),
         ("EVL102", not_evaluated),
         ("EVL103", nothing_to_compare),
         ("EVL104", no_data_set),

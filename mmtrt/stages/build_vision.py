@@ -14,7 +14,7 @@ class BuildVision(Stage):
 
     KIND: ClassVar[str] = "build_vision"
     VERSION = 2
-    PORTS: ClassVar[tuple[str, ...]] = ("model", "checkpoint", "code", "env")
+    PORTS: ClassVar[tuple[str, ...]] = ("model", "checkpoint", "code", "env", "hub")
     REPRODUCIBLE: ClassVar[Reproducible] = "semantic"
     IS_ENGINE: ClassVar[bool] = True
 

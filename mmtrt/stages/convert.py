@@ -14,7 +14,7 @@ class Convert(Stage):
 
     KIND: ClassVar[str] = "convert"
     VERSION = 2
-    PORTS: ClassVar[tuple[str, ...]] = ("model", "env")
+    PORTS: ClassVar[tuple[str, ...]] = ("model", "env", "hub")
 
     family: str
     dtype: str

@@ -36,5 +36,8 @@ class Download(Stage):
     """How many questions."""
     expect: tuple[str, ...] = ()
     """``<algorithm>:<digest>=<name>`` of files that a lock knows; others are refused then."""
+    hub_cache: bool = False
+    """Whether the files are laid out as in the hub's cache; like the seed it stands in the
+    command."""
     allow_pickle: bool = False
     """Whether weights that execute code on loading may be taken."""

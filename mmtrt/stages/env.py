@@ -16,8 +16,7 @@ class Env(Stage):
     REPRODUCIBLE: ClassVar[Reproducible] = "semantic"
 
     requirements: tuple[str, ...] = ()
-    """As pip writes them; ``{examples}/...`` names a requirements file of the toolchain."""
+    """As pip writes them; ``{examples}/...`` names a requirements file of the toolchain, and
+    ``; trtllm <1.2`` at the end the versions of the toolchain that need it."""
     pins: tuple[str, ...] | None = None
     """What a lock says the requirements come to; it stands in the command, which is keyed."""
-    trtllm_version: str | None = None
-    """TensorRT-LLM versions that need it, such as ``<1.0``; every one where ``None``."""

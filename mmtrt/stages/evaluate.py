@@ -14,7 +14,7 @@ class Eval(Stage):
 
     KIND: ClassVar[str] = "eval"
     VERSION = 2
-    PORTS: ClassVar[tuple[str, ...]] = ("engine", "model", "env", "dataset")
+    PORTS: ClassVar[tuple[str, ...]] = ("engine", "model", "env", "dataset", "hub")
     REPRODUCIBLE: ClassVar[Reproducible] = "semantic"
 
     family: str

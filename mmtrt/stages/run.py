@@ -14,7 +14,7 @@ class Run(Stage):
 
     KIND: ClassVar[str] = "run"
     VERSION = 3
-    PORTS: ClassVar[tuple[str, ...]] = ("engine", "model", "env")
+    PORTS: ClassVar[tuple[str, ...]] = ("engine", "model", "env", "hub")
     REPRODUCIBLE: ClassVar[Reproducible] = "no"
     MEASURES: ClassVar[bool] = True
 

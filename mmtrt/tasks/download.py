@@ -57,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--repo-id needs --revision, best a commit hash")
     if args.revision and not args.repo_id:
         parser.error("--revision belongs to --repo-id, not to a local path")
+    if args.hub_cache and not args.repo_id:
+        parser.error("--hub-cache belongs to --repo-id: a local path has no name on the hub")
     patterns = Patterns(
         tuple(pattern for group in args.include for pattern in group),
         tuple(pattern for group in args.exclude for pattern in group),
@@ -68,11 +70,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_stage(lambda: from_directory(args.local_dir, args.output_dir, patterns))
     repo = Repository(args.repo_id or "", args.revision or "", args.repo_type)
     expected = dict(args.expect)
-    return run_stage(lambda: from_hub(repo, args.output_dir, patterns, expected))
+    return run_stage(
+        lambda: from_hub(repo, args.output_dir, patterns, expected, as_cache=args.hub_cache)
+    )
 
 
 def from_hub(
-    repo: Repository, output_dir: Path, patterns: Patterns, expected: Mapping[str, str]
+    repo: Repository,
+    output_dir: Path,
+    patterns: Patterns,
+    expected: Mapping[str, str],
+    *,
+    as_cache: bool = False,
 ) -> None:
     """Fetch the wanted files, check them, and link them into ``output_dir``.
 
@@ -81,6 +90,8 @@ def from_hub(
         output_dir: gets a link to each file.
         patterns: which files are wanted.
         expected: name -> digest of files that a lock knows; empty where there is none.
+        as_cache: whether ``output_dir`` becomes a cache of the hub's, in which libraries find the
+            repository by its name: ``HF_HUB_CACHE=output_dir``.
 
     Raises:
         TaskError: NET1xx, MDL1xx, SEC101 or ART1xx; see ``messages.CODES``.
@@ -101,9 +112,10 @@ def from_hub(
             "MDL117": "widen recipe.stages.download.include, or choose a revision that has them",
         },
     )
+    target = _snapshot(repo, folder.name, output_dir) if as_cache else output_dir
     linked = [
         # The blob, not the cache's own link to it: the cache may be pruned.
-        links.link_file(path.resolve(), output_dir / name, links.Otherwise.COPY)
+        links.link_file(path.resolve(), target / name, links.Otherwise.COPY)
         for name, path in files.items()
     ]
     if not all(linked):
@@ -114,6 +126,19 @@ def from_hub(
         )
     size_bytes = sum(path.stat().st_size for path in files.values())
     say(f"{len(files)} files, {size_bytes} bytes, commit {folder.name}")
+
+
+def _snapshot(repo: Repository, commit: str, cache: Path) -> Path:
+    """Return where a cache keeps the files of a commit, and note it as the one that ``main`` means.
+
+    Source: huggingface_hub, "Understand caching"; the links to ``blobs`` are optional.
+    """
+    place = cache / "--".join([f"{repo.repo_type}s", *repo.repo_id.split("/")])
+    for name in {"main"} if repo.is_pinned else {"main", repo.revision}:
+        ref = place / "refs" / name
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        ref.write_text(commit, encoding="utf-8")
+    return place / "snapshots" / commit
 
 
 def from_directory(local_dir: Path, output_dir: Path, patterns: Patterns) -> None:
@@ -302,6 +327,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIGEST=NAME",
         help="refuse other content of a file, and files not named so: sha256:..., git-sha1:... or "
         "blake3:...; repeat for all",
+    )
+    parser.add_argument(
+        "--hub-cache",
+        action="store_true",
+        help="lay DIR out as the hub's cache: with HF_HUB_CACHE=DIR libraries find the repository "
+        "by its name",
     )
     parser.add_argument(
         "--allow-pickle",

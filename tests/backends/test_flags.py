@@ -54,7 +54,7 @@ def test_versions_with_tables():
 @pytest.mark.parametrize("version", known_versions())
 def test_every_table_has_every_tool_and_only_known_words(version):
     words = {"type", "choices", "nargs", "action", "aliases", "default", "required"}
-    words |= {"multiple", "positional"}
+    words |= {"multiple", "positional", "gt", "ge", "lt", "le"}
     assert len(tables(version)) == 17
     for tool, table in tables(version).items():
         spellings = [name for flag, e in table.items() for name in (flag, *e.get("aliases", ()))]
@@ -321,7 +321,7 @@ def test_every_problem_of_a_command_is_told():
         (BUILD, ["--gemm_plugin=auto", "--max_multimodal_len", "576"]),
         (BUILD, ["--max_batch", "4"]),
         (BUILD, ["--checkpoint_dir", "{in.checkpoint}", "--output_dir", "{out}"]),
-        (ADVANCED, ["--model_dir", "x", "--moe_ep_size", "-1", "--temperature", "-.5"]),
+        (ADVANCED, ["--model_dir", "x", "--moe_ep_size", "-1", "--temperature", ".5"]),
         (RUN, ["--input_text", r"\n Which city?", "- a list", "--video -- what", "--top_k", "1"]),
         (RUN, ["--image_path", "a.png", "b.png", "--multi_block_mode", "anything"]),
         (RUN, ["--log_level="]),

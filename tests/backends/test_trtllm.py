@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from mmtrt.backends.base import In, Out, Side
 from mmtrt.backends.flags import known_versions, parse, problems
-from mmtrt.backends.trtllm import is_supported
+from mmtrt.backends.trtllm import Trtllm, is_supported
+from mmtrt.config.stages import stages_of
 from mmtrt.errors import PlanError, RecipeError
+from mmtrt.fake.hub import ASKED
 from mmtrt.plan.build import make_plan
 from mmtrt.plan.keys import key_document
 from mmtrt.plan.render import Layout, symbolic
-from tests.worlds import HOST, recipe
+from tests.worlds import HOST, RECIPES, recipe
 
 
 def commands(name: str, **changes) -> dict[str, str]:
@@ -249,7 +253,9 @@ def test_environment_of_a_stage_is_its_interpreter():
     assert symbolic(plan["convert"].command)[0] == "{in.env}/bin/python"
     assert In("env", "requirements.lock") in plan["convert"].command.places()
     assert "env" in plan["run"].needs and "examples" in plan["run"].needs
-    skipped = make_plan(recipe("internvl2", backend="trtllm"), HOST)
+    only_old = ["transformers==4.37.2; trtllm <1.0"]
+    asked = {"recipe__stages__env__requirements": only_old}
+    skipped = make_plan(recipe("internvl2", backend="trtllm", **asked), HOST)
     assert skipped["env"].skip == "for TensorRT-LLM <1.0; 1.2.1 pins its own"
     assert symbolic(skipped["convert"].command)[0] == "{python}"
 
@@ -352,3 +358,33 @@ def test_words_that_a_tool_refuses(words, problem):
 def test_versions_without_a_table_are_not_judged():
     assert list(problems(["trtllm-build", "--nonsense"], "9.9.9")) == []
     assert "9.9" not in known_versions()
+
+
+@pytest.mark.parametrize(("kind", "family"), ASKED)
+def test_every_name_that_a_tool_asks_the_hub_for_is_an_input_or_may_be_fetched(kind, family):
+    given = {"model__path": "/m.nemo", "model__projector": "/p.nemo", "run__video": "/v.mp4"}
+    changes = given if family.endswith("neva") else {}
+    # A picture of the user's does not keep a runner from fetching its own.
+    changes |= {"eval__task": "lmms-lab/VQAv2", "eval__dataset_dir": "/d", "run__image": "/a.png"}
+    stages = {}
+    for host in (HOST, replace(HOST, trtllm_examples="/examples")):
+        resolved = recipe(family, backend="trtllm", **changes)
+        backend = Trtllm(resolved, host)
+        stages = {stage.id: stage for stage in stages_of(resolved, "tensorrt")}
+        (stage,) = [each for each in stages.values() if kind == each.KIND]
+        command = backend.lower(stage)
+        if command.resources.network:
+            continue
+        hub = stages[stage.needs["hub"]]
+        assert (hub.repo_id, hub.hub_cache) == (ASKED[kind, family], True)
+        assert re.fullmatch("[0-9a-f]{40}", hub.revision)
+        argv = symbolic(command)
+        assert argv[argv.index("env") + 1] == "HF_HUB_CACHE={in.hub}"
+
+
+def test_no_stage_looks_for_more_in_the_hub_than_is_asked_for():
+    for path in (RECIPES / "recipe").glob("*.yaml"):
+        file = yaml.safe_load(path.read_text())
+        for spec in file["stages"].values():
+            if "hub" in spec.get("needs", {}):
+                assert (spec["kind"], path.stem) in ASKED

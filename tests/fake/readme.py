@@ -488,7 +488,7 @@ trtllm-build --checkpoint_dir {CK}/fp8/1-gpu --output_dir {EN}/fp8/1-gpu/llm \\
     "video_neva": Scenario(
         "video_neva",
         "nvidia/nemotron",
-        _facts(32, 4096, num_frames=12, frame_tokens=256, **BF16),
+        _facts(32, 4096, num_frames=12, image_size=[224, 224], patch_size=14, **BF16),
         """
 python3 ../../../quantization/quantize.py --nemo_ckpt_path model.nemo --dtype bfloat16 \\
     --batch_size 64 --qformat full_prec --output_dir nemotron-3/trt_ckpt/bf16/1-gpu

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
 
 from tests.fake.conftest import Workshop
 from tests.fake.readme import BF16, LLAVA, SCENARIOS
+from tests.rules.conftest import write_nemo
 
 HF = "tmp/hf_models"
 LLAMA = f"python ../llama/convert_checkpoint.py --model_dir {HF}/llava-1.5-7b-hf"
@@ -105,10 +107,26 @@ def test_old_tables_know_old_flags(workshop: Workshop) -> None:
             "'preprocess_function'",
         ),
         ("neva", "{quantize} --nemo_ckpt_path neva.nemo --dtype float32", "Unsupported dtype"),
+        *(
+            ("llava", f"{{quantize}} --model_dir {{m}} --qformat int4_awq {flag}", message)
+            for flag, message in (
+                ("--awq_block_size 7", "no whole blocks of awq_block_size 7"),
+                ("--awq_block_size 0", "awq_block_size is 0, not above 0"),
+                ("--calib_size 0", "calib_size is 0, not above 0"),
+                ("--calib_size -3", "calib_size is -3, not above 0"),
+                ("--tp_size 0", "tp_size is 0, not above 0"),
+            )
+        ),
+        ("llava", "{llama} --model_dir {m} --tp_size 0", "tp_size is 0, not above 0"),
+        ("nougat", "{t5} --model_dir {m} --output_dir o --pp_size -1", "pp_size is -1, not above"),
         ("llava", "{vision} --model_path {m}", "argument of type 'NoneType' is not iterable"),
         ("llava", "{vision} --model_type llava", "'NoneType' object has no attribute 'split'"),
         ("llava_next", "{vision} --model_path {m} --model_type llava", "of type llava_next to"),
-        ("llava", "{vision} --model_path {m} --model_type llava --max_batch_size 0", "max 0 <"),
+        (
+            "llava",
+            "{vision} --model_path {m} --model_type llava --max_batch_size 0",
+            "size is 0, not",
+        ),
         ("vila", "{vision} --model_path {m} --model_type vila", "provide VILA source code path"),
         (
             "vila",
@@ -175,6 +193,59 @@ def test_heads_are_duplicated(workshop: Workshop) -> None:
     workshop.settings(family="llava", facts=facts)
     workshop.ok(f"{LLAMA} --output_dir out --tp_size 8")
     assert len(list(Path("out").glob("rank*.safetensors"))) == 8
+
+
+HEADER = struct.pack("<Q", 2) + b"{}"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("model.safetensors", None, "no file named model.safetensors"),
+        ("model.safetensors", b"garbage, and no header at all", "HeaderTooLarge"),
+        ("model.safetensors", b"short", "HeaderTooSmall"),
+        ("model.safetensors", struct.pack("<Q", 99) + b"{}", "InvalidHeaderLength"),
+        ("model.safetensors", struct.pack("<Q", 2) + b"no", "InvalidHeaderDeserialization"),
+        ("model.safetensors", HEADER + b"too much", "MetadataIncompleteBuffer"),
+        ("config.json", b"{not json", "JSONDecodeError"),
+        (
+            "model.safetensors.index.json",
+            b'{"weight_map": {"a": "model-00002-of-00002.safetensors"}}',
+            "file named model-00002-of-00002.safetensors",
+        ),
+    ],
+)
+def test_broken_model_directories(
+    workshop: Workshop, file: str, content: bytes | None, message: str
+) -> None:
+    place = model(workshop, "llava")
+    path = workshop.directory / place / file
+    path.unlink() if content is None else path.write_bytes(content)
+    for line in (
+        f"python ../llama/convert_checkpoint.py --model_dir {place}",
+        f"python ../../../quantization/quantize.py --model_dir {place} --qformat fp8",
+        f"python build_multimodal_engine.py --model_path {place} --model_type llava",
+    ):
+        assert message in workshop.refused(line)
+
+
+def test_what_is_asked_of_the_hub_is_in_its_cache_or_fetched(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = SCENARIOS["neva"].facts
+    line = "python build_multimodal_engine.py --model_path {} --model_type neva"
+    workshop.settings(family="neva", facts=facts, network=False)
+    (workshop.directory / "plain.nemo").write_bytes(b"no archive")
+    write_nemo(workshop.directory / "clip.nemo", "openai/clip-vit-large-patch14")
+    fetched = "--repo-id google/siglip-so400m-patch14-384 --revision abc --hub-cache"
+    workshop.ok(f"download --output-dir hub {fetched}")
+    missing = "couldn't find them in the cached files: openai/clip-vit-large-patch14"
+    assert "in the cached files: google/siglip" in workshop.refused(line.format("plain.nemo"))
+    monkeypatch.setenv("HF_HUB_CACHE", "hub")
+    workshop.ok(line.format("plain.nemo"))
+    assert missing in workshop.refused(line.format("clip.nemo"))
+    workshop.settings(family="neva", facts=facts)
+    workshop.ok(line.format("clip.nemo"))
 
 
 def test_awq_samples_are_cut(workshop: Workshop) -> None:

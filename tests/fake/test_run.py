@@ -67,7 +67,12 @@ def base(name: str) -> str:
             "Could not set shape (33, ...)",
         ),
         ("llava_onevision", "", "exceeds the engine or specified limit (7228)"),
-        ("llava", "--batch_size 0", "batch_size must be positive"),
+        ("llava", "--batch_size 0", "batch_size is 0, not above 0"),
+        ("llava", "--max_new_tokens 0", "max_new_tokens is 0, not above 0"),
+        ("llava", "--max_new_tokens -5", "max_new_tokens is -5, not above 0"),
+        ("llava", "--top_p 7", "top_p is 7, not at least 0 and at most 1"),
+        ("llava", "--temperature -1", "temperature is -1, not at least 0"),
+        ("llava", "--kv_cache_free_gpu_memory_fraction 1.7", "is 1.7, not above 0 and below 1"),
     ],
 )
 def test_requests_that_do_not_fit(workshop: Workshop, name: str, flags: str, message: str) -> None:
@@ -273,6 +278,12 @@ def test_eval(workshop: Workshop) -> None:
     scenario = SCENARIOS["llava"]
     workshop.settings(family="llava", facts=scenario.facts, accuracy=50)
     assert "TRT-LLM's accuracy: 50.00%" in workshop.ok(f"{line} --test_trtllm")
+    other = line.replace("--model_type llava", "--model_type mllama")
+    assert "a mllama prompt for the engines of a llava" in workshop.refused(
+        f"{other} --test_trtllm"
+    )
+    (workshop.directory / "empty").mkdir()
+    assert "any data files" in workshop.refused(f"{line} --test_trtllm --dataset_dir empty")
     said = workshop.refused(f"{line} --test_trtllm --accuracy_threshold 51")
     assert "AssertionError: TRT-LLM's accuracy is below the threshold: 51.0%." in said
 
@@ -284,8 +295,8 @@ def test_eval(workshop: Workshop) -> None:
         ("--model_type vila --test_hf", "Unsupported HF model_type: vila"),
         ("--model_type internvl --test_hf", "Unsupported HF model_type: internvl"),
         ("--model_type llava --test_trtllm", "not NoneType (--engine_dir)"),
-        ("--model_type llava --dataset_dir no", "Couldn't find any data file at no."),
-        ("--model_type llava --test_hf --max_ite 0", "ZeroDivisionError"),
+        ("--model_type llava --dataset_dir no", "no doesn't contain any data files"),
+        ("--model_type llava --test_hf --max_ite 0", "max_ite is 0, not above 0"),
     ],
 )
 def test_eval_refusals(workshop: Workshop, flags: str, message: str) -> None:

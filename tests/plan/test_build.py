@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
 
 from mmtrt.artifacts.store import Store
 from mmtrt.backends.base import Command, In
 from mmtrt.config.schema import StageSpec
-from mmtrt.errors import PlanError, RecipeError
+from mmtrt.errors import MmtrtError, PlanError, RecipeError
 from mmtrt.plan.assess import assess
 from mmtrt.plan.build import make_plan
 from mmtrt.plan.graph import Node, ordered
 from mmtrt.plan.keys import flags_of, key_document
 from mmtrt.plan.render import symbolic
-from tests.worlds import HOST, Shell, recipe
+from tests.worlds import HOST, RECIPES, Shell, recipe
 
 
 @pytest.fixture
@@ -176,3 +178,22 @@ def test_prompts_with_dashes_quotes_and_newlines_stay_one_word(tiny):
     prompt = "--help 'a' \"b\"\n$HOME \\n"
     words = symbolic(make_plan(tiny(run__prompt=prompt), HOST)["run"].command)
     assert f"--input-text={prompt}" in words
+
+
+@pytest.mark.parametrize("backend", ["trtllm", "native", "fake"])
+@pytest.mark.parametrize("workflow", ["engine", "pytorch"])
+@pytest.mark.parametrize("path", sorted((RECIPES / "recipe").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_workflow_is_planned_or_refused(path: Path, workflow: str, backend: str) -> None:
+    file = yaml.safe_load(path.read_text())
+    for variant, options in file["variants"].items():
+        own = options.get("workflow") or file.get("workflow", "engine")
+        asked = {"variant": variant, "workflow": workflow, "backend": backend}
+        asked |= {"model__path": "/m.nemo", "model__projector": "/p.nemo", "run__video": "/v.mp4"}
+        try:
+            make_plan(recipe(path.stem, **asked), HOST)
+        except MmtrtError as error:
+            told = (error.code, error.fix)
+            wanted = [("CFG127", f"workflow={own}"), ("ENG103", "backend=trtllm")]
+            assert workflow == own or told in wanted
+        else:
+            assert workflow == own

@@ -97,6 +97,7 @@ class Section:
     given: Mapping[str, Any]
     names: Mapping[str, Any]
     prose: Mapping[int, str]
+    added: Mapping[str, str]
     limits: Sequence[tuple[int, str, str, int]]
     accounts: tuple[Account, ...]
 
@@ -138,6 +139,7 @@ def sections() -> dict[str, Section]:
             given=data.get("given", {}),
             names=data.get("names", {}),
             prose=data.get("prose", {}),
+            added=data.get("added", {}),
             limits=[tuple(row) for row in data.get("limits", ())],
             accounts=tuple(accounts),
         )
@@ -261,6 +263,10 @@ def our_command(node: Node) -> Spoken:
     if node.kind == "serve":
         words = words[words.index("--") + 1 :]
     scripts = [word for word in words if isinstance(word, Script)]
+    if "env" in words:  # where hub names are found; a README's reader has the network
+        at = words.index("env")
+        assert isinstance(words[at + 1], Pair)
+        del words[at : at + 2]
     if scripts:
         at = words.index(scripts[0])
         assert isinstance(words[at - 1], Python)

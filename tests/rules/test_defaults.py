@@ -28,7 +28,7 @@ OWN = {
 """Recipes of files that nobody publishes -> what must be said."""
 
 HINTS = {
-    "ENV103": {"internvl2", "qwen2_vl", "video_neva"},  # tools that fetch by themselves
+    "ENV103": {"internvl2", "qwen2_vl"},  # tools that fetch by themselves
     "MDL101": {"deplot", "nougat base"},  # no commit is pinned
     "SEC101": {"internlm_xcomposer2", "neva", "video_neva"},  # published as pickles only
     "SEC102": {"vila"},  # code of a branch

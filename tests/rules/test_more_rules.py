@@ -17,11 +17,13 @@ from mmtrt.plan.build import make_plan
 from mmtrt.rules.base import Finding
 from mmtrt.rules.check import check_plan
 from mmtrt.rules.codes import RULES
+from tests.rules.conftest import write_nemo
 from tests.worlds import HOST
 
 COMPOSER = Composer()
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 13\n"
+ENV = "recipe.stages.env.requirements"
 BUILD = "+recipe.stages.build_llm.flags."
 JUNK = [
     b"",
@@ -89,6 +91,14 @@ CASES = [
     ),
     ("ENG204", "error", f"recipe=llava {BUILD}model_cls_file=x.py"),
     ("ENG204", "error", f"recipe=llava {BUILD}pp_reduce_scatter=enable"),
+    ("ENG204", "error", f"recipe=llava {BUILD}opt_num_tokens=9000"),
+    ("ENG204", "error", f"recipe=llava max_num_tokens=2048 {BUILD}opt_num_tokens=4096"),
+    (
+        "ENG204",
+        "error",
+        "recipe=llava quant=int4_awq '+recipe.stages.quantize.flags={awq_block_size: 7}'",
+    ),
+    ("EVL102", "error", "recipe=qwen2_vl eval.task=lmms-lab/VQAv2"),
     ("ENG205", "warning", f"recipe=llava {BUILD}max_batch_size=4"),
     ("ENG205", "warning", "recipe=llava '+recipe.stages.run.flags={image_path: [a.png, b.png]}'"),
     ("ENG205", "warning", "recipe=llava '+recipe.stages.convert.flags={use_weight_only: true}'"),
@@ -96,7 +106,9 @@ CASES = [
     ("ENG205", "error", f"recipe=llava {BUILD}output_dir=/engines"),
     ("ENG205", "warning", "recipe=gemma3 +recipe.stages.run.flags.max_tokens=9"),
     ("ENG206", "error", "recipe=llava trtllm.version=1.3.0"),
-    ("ENV102", "warning", "recipe=internvl2 recipe.stages.env.trtllm_version=null"),
+    ("ENV102", "error", f"recipe=internvl2 '{ENV}=[\"transformers==4.37.2\"]'"),
+    ("ENV102", "warning", f"recipe=vila '{ENV}=[\"transformers==4.56.0\"]'"),
+    ("ENV102", "warning", f"recipe=vila trtllm.version=1.2.0 '{ENV}=[\"transformers==4.57.3\"]'"),
     (
         "ENV102",
         "warning",
@@ -136,7 +148,9 @@ SILENT = [
     ("ENG206", "recipe=llava trtllm.version=1.3.0rc20"),
     ("ENG206", "recipe=gemma3 trtllm.version=1.3.0"),
     ("ENG206", "recipe=llava trtllm.version=1.3.0 until=download"),
-    ("ENV102", "recipe=internvl2 recipe.stages.env.trtllm_version=null trtllm.version=1.1.0"),
+    ("ENV102", f"recipe=internvl2 '{ENV}=[\"transformers==4.37.2\"]' trtllm.version=1.1.0"),
+    ("ENV102", f"recipe=internvl2 '{ENV}=[\"transformers==4.37.2; trtllm <1.0\"]'"),
+    ("ENV102", f"recipe=vila '{ENV}=[\"transformers==4.57.3\"]'"),
     ("PAR103", "recipe=blip2 variant=flan_t5_xl pp=2"),
     ("PAR103", "recipe=internvl2 variant=4b quant=fp8 pp=2"),
     ("PAR104", "recipe=llava tp=2 '+recipe.stages.convert.flags={moe_tp_size: 2, cp_size: x}'"),
@@ -304,20 +318,56 @@ def test_packages_beside_tensorrt_llm():
     versions = {"tensorrt-llm": "1.2.1", "transformers": "4.60.0", "numpy": "1.26.4"}
     host = replace(HOST, versions={**versions, "nvidia-modelopt": "0.37.3"})
     (finding,) = found("ENV102", ["recipe=llava", "backend=trtllm"], host)
-    assert finding.fix == "pip install transformers==4.57.1"
+    assert finding.fix == "pip install transformers==4.57.3"
 
 
 def test_requirements_files_are_read_where_they_are(tmp_path):
     file = tmp_path / "models/core/multimodal/requirements-qwen2vl.txt"
     file.parent.mkdir(parents=True)
     file.write_text(
-        "-r more.txt\n# transformers==1\nTransformers[torch] == 4.51.0 ; python_version\n"
+        "-c more.txt\n# transformers==1\nqwen-vl-utils==0.0.8 # 0.0.9 has a bug\n"
+        "Transformers[torch] == 4.51.0 ; python_version\n"
     )
+    name = "{examples}/models/core/multimodal/requirements-qwen2vl.txt"
     words = ["recipe=qwen2_vl", "backend=trtllm", f"trtllm.examples_dir={tmp_path}"]
+    words.append(f'recipe.stages.env.requirements=["{name}"]')
     (finding,) = found("ENV102", words)
     assert finding.message.startswith("stage env installs transformers==4.51.0, ")
+    assert finding.severity == "error"
+    # What the file has beside it stays.
+    assert finding.fix == "'recipe.stages.env.requirements=[\"qwen-vl-utils==0.0.8\"]'"
     file.write_text("transformers>=4.57\nqwen-vl-utils==0.0.8\n")
     assert not found("ENV102", words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"{BUILD}max_lora_rank=0",
+        f"{BUILD}max_beam_width=0",
+        f"{BUILD}opt_num_tokens=-1",
+        "quant=int4_awq '+recipe.stages.quantize.flags={awq_block_size: 0}'",
+        "'+recipe.stages.convert.flags={workers: 0}'",
+        "'+recipe.stages.run.flags={num_beams: 0}'",
+        "'+recipe.stages.run.flags={cross_kv_cache_fraction: 1.7}'",
+    ],
+)
+def test_numbers_that_a_tool_asserts(words):
+    (finding,) = found("ENG201", ["recipe=llava", "backend=trtllm", *shlex.split(words)])
+    assert finding.severity == "error" and " must be above 0" in finding.message
+
+
+def test_the_tower_that_a_nemo_file_names_is_fetched(tmp_path):
+    file = tmp_path / "neva.nemo"
+    write_nemo(file, "openai/clip-vit-large-patch14-336")
+    words = ["recipe=neva", f"model.path={file}"]
+    (finding,) = found("ENV104", words)
+    assert not found("ENV104", [*words, *finding.fix.split()])
+    assert not found("ENV104", [*words, "recipe.stages.build_vision.network=true"])
+    write_nemo(file, str(tmp_path))  # a directory of the user's
+    assert not found("ENV104", words)
+    file.write_bytes(b"\x1f\x8b packed, or no archive at all")
+    assert not found("ENV104", words)
 
 
 def test_stages_that_need_the_network(monkeypatch, tmp_path):

@@ -16,6 +16,7 @@ from mmtrt.host import Gpu, HostInfo
 from mmtrt.rules.check import check_plan, find
 from mmtrt.rules.codes import RULES
 from mmtrt.rules.host import disk_short
+from tests.rules.conftest import write_nemo
 from tests.rules.test_rules import plan_of
 from tests.worlds import HOST
 
@@ -26,7 +27,7 @@ ROOMY = replace(
     versions={
         **HOST.versions,
         "tensorrt-llm": "1.2.1",
-        "transformers": "4.57.1",
+        "transformers": "4.57.3",
         "nvidia-modelopt": "0.37.0",
         "datasets": "3.1.0",
         "pyarrow": "26.0.1",
@@ -56,7 +57,10 @@ def asked(tmp_path, monkeypatch):
         for name, content in row.get("files", {}).items():
             made = place / name
             made.parent.mkdir(parents=True, exist_ok=True)
-            made.write_bytes(_bytes(content))
+            if isinstance(content, dict) and "tower" in content:
+                write_nemo(made, content["tower"])
+            else:
+                made.write_bytes(_bytes(content))
         return plan_of([str(word) for word in row["request"]], _host(row.get("host", {})))
 
     return plan

@@ -16,6 +16,7 @@ from mmtrt.host import Gpu
 from mmtrt.plan.build import make_plan
 from mmtrt.rules.check import check_plan, find
 from mmtrt.rules.codes import RETIRED, RULES
+from tests.rules.conftest import write_nemo
 from tests.worlds import HOST, ROOT
 
 COMPOSER = Composer()
@@ -47,6 +48,8 @@ def models(tmp_path, monkeypatch):
     for name, kind in (("llava-v1.6-mistral-7b-hf", "llava_next"), ("llava-1.5-7b-hf", "llava")):
         (made / name).mkdir(parents=True)
         (made / name / "config.json").write_text(json.dumps({"model_type": kind, "new_key": {}}))
+    write_nemo(made / "clip.nemo", "openai/clip-vit-large-patch14-336")
+    write_nemo(made / "siglip.nemo", "google/siglip-so400m-patch14-384")
     return lambda words: [word.replace("/models", str(made)) for word in words]
 
 

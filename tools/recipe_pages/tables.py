@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import TypeAlias
 
+from mmtrt.backends.trtllm import FOR_VERSIONS
 from mmtrt.config.recipe import Recipe
 from mmtrt.config.schema import RunRequest, Source, Variant, listed
 from mmtrt.plan.graph import Plan
@@ -171,11 +172,11 @@ def environment_section(subject: Subject, plan: Plan) -> str:
     for node in plan.nodes:
         if not isinstance(node.stage, Env):
             continue
-        within = node.stage.trtllm_version
-        when = md.text(f"TensorRT-LLM {within}") if within else "every version"
         users = [other.id for other in plan.active() if node.id in other.needs]
         used = f"none: {md.text(node.skip)}" if node.skip else md.codes(users)
-        for requirement in node.stage.requirements:
+        for stated in plan.recipe.stages[node.id].requirements:
+            requirement, _, within = stated.partition(FOR_VERSIONS)
+            when = md.text(f"TensorRT-LLM {within}") if within else "every version"
             file = requirement.removeprefix("{examples}/")
             whose = " of TensorRT-LLM's examples" if file != requirement else ""
             rows.append((md.code(file) + whose, when, used))

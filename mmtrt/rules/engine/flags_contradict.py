@@ -1,8 +1,8 @@
-"""Flag flags of one ``trtllm-build`` that contradict each other.
+"""Flag flags of one ``trtllm-build`` or ``quantize.py`` that contradict each other.
 
 ## What it checks
 Pairs of flags that the tool refuses together, and flags that it switches off again because of
-another one or of the checkpoint's number format.
+another one or of the checkpoint's number format; numbers that do not fit a limit or the model.
 
 ## Why it matters
 The tool stops before it builds, after download and conversion; or it builds something else than
@@ -21,16 +21,19 @@ TensorRT-LLM 1.2 ``commands/build.py``, ``builder.py`` and ``plugin/plugin.py``.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmtrt.plan.graph import Node, Plan
 from mmtrt.rules.base import Finding, Severity
 from mmtrt.rules.tool_flags import flag_at, flag_fix, is_off, is_on, llm_builds
-from mmtrt.stages import Quantize
+from mmtrt.stages import BuildLlm, Quantize
 
 Flags = Mapping[str, Any]
+
+MAX_NUM_TOKENS = 8192
+"""``--max_num_tokens`` where it is not given (``trtllm-build`` 1.2)."""
 
 
 class Clash(NamedTuple):
@@ -47,19 +50,41 @@ def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error for what is refused, a warning for what is changed without being asked."""
     for node, stage in llm_builds(plan):
         weights, cache = _formats(plan, node)
-        clashes = [
-            *(clash for find in PAIRS for clash in find(stage.flags)),
-            *_attention(stage.flags, weights, cache),
-        ]
-        for clash in clashes:
-            yield Finding(
-                code="ENG204",
-                severity=clash.severity,
-                message=f"stage {node.id}: {clash.message}",
-                at=flag_at(plan.recipe, node.id, clash.flag),
-                why=clash.why,
-                fix=flag_fix(plan.recipe, node.id, clash.flag, clash.better),
-            )
+        yield from _told(plan, node, _tokens(stage))
+        for find in PAIRS:
+            yield from _told(plan, node, find(stage.flags))
+        yield from _told(plan, node, _attention(stage.flags, weights, cache))
+    for node in plan.active():
+        if isinstance(node.stage, Quantize) and plan.choice.backend.name != "native":
+            width = plan.recipe.variant.facts.hidden_size
+            yield from _told(plan, node, _blocks(node.stage, width))
+
+
+def _told(plan: Plan, node: Node, clashes: Iterable[Clash]) -> Iterator[Finding]:
+    for clash in clashes:
+        yield Finding(
+            code="ENG204",
+            severity=clash.severity,
+            message=f"stage {node.id}: {clash.message}",
+            at=flag_at(plan.recipe, node.id, clash.flag),
+            why=clash.why,
+            fix=flag_fix(plan.recipe, node.id, clash.flag, clash.better),
+        )
+
+
+def _tokens(stage: BuildLlm) -> Iterator[Clash]:
+    best, most = stage.flags.get("opt_num_tokens"), stage.max_num_tokens or MAX_NUM_TOKENS
+    if isinstance(best, int) and best > most:
+        message = f"--opt_num_tokens {best} with --max_num_tokens {most}"
+        why = "the tool would lower it to that, and tune for other sizes than were asked for"
+        yield Clash("error", message, why, "opt_num_tokens", str(most))
+
+
+def _blocks(stage: Quantize, width: int | None) -> Iterator[Clash]:
+    block = stage.flags.get("awq_block_size")
+    if "awq" in stage.format and isinstance(block, int) and width and block > 0 and width % block:
+        message = f"--awq_block_size {block} for weights of {width} columns"
+        yield Clash("error", message, "they are no whole blocks", "awq_block_size", "128")
 
 
 def _formats(plan: Plan, node: Node) -> tuple[str, str | None]:

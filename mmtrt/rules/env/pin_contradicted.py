@@ -9,13 +9,13 @@ The scripts import ``tensorrt_llm``, which breaks with another transformers or m
 first import, or when a model is loaded.
 
 ## Example
-    mmtrt check recipe=internvl2 recipe.stages.env.trtllm_version=null
+    mmtrt check recipe=internvl2 'recipe.stages.env.requirements=["transformers==4.37.2"]'
 
 ## Use instead
     mmtrt check recipe=internvl2
 
 ## Source
-TensorRT-LLM 1.2 ``requirements.txt``; issues 858, 3564, 2638 and 1441.
+TensorRT-LLM 1.2 ``requirements.txt`` and its release notes; issues 858, 3564, 2638 and 1441.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mmtrt.backends.versions import is_within
@@ -38,14 +38,19 @@ PINS = {
         "datasets": "==3.1.0",
         "numpy": "<2",
     },
+    "1.2.1": {"transformers": "==4.57.3"},
 }
-"""TensorRT-LLM major.minor -> package -> what it pins."""
+"""TensorRT-LLM version, or the beginning of one -> package -> what it pins; the longest counts."""
+
+NEEDED = {"1.2": {"transformers": ">=4.56.0"}}
+"""Likewise, what it cannot be imported without: ``_torch/models`` imports ``SeedOssConfig``, which
+transformers has since 4.56.0."""
 
 TOOL = "tensorrt-llm"
 
 
 def check(plan: Plan) -> Iterator[Finding]:
-    """Yield a warning for every package that a pin excludes."""
+    """Yield a finding for every package that a pin excludes: an error where nothing would start."""
     if plan.choice.backend.name != "trtllm":
         return
     yield from _required(plan)
@@ -54,29 +59,34 @@ def check(plan: Plan) -> Iterator[Finding]:
 
 def _required(plan: Plan) -> Iterator[Finding]:
     recipe = plan.recipe
-    pins = _pins(recipe.settings.trtllm.version)
+    version = recipe.settings.trtllm.version
+    pins, needed = _of(PINS, version), _of(NEEDED, version)
     users = {
         need for n in plan.active() if n.command and TOOL in n.command.tools for need in n.needs
     }
     for node in plan.active():
         if not isinstance(node.stage, Env) or node.id not in users:
             continue
-        wanted = node.stage.requirements
-        for requirement in wanted:
-            for line in _lines(plan, requirement):
-                name, asked = _split(line)
-                if name not in pins or not asked or _agree(asked, pins[name]):
-                    continue
-                rest = ",".join(json.dumps(each) for each in wanted if each != requirement)
-                yield Finding(
-                    code="ENV102",
-                    severity="warning",
-                    message=f"stage {node.id} installs {name}{asked}, "
-                    f"TensorRT-LLM {recipe.settings.trtllm.version} pins {name}{pins[name]}",
-                    at=recipe.where(("recipe", "stages", node.id, "requirements")),
-                    why="its scripts import tensorrt_llm in that environment",
-                    fix=shlex.quote(f"recipe.stages.{node.id}.requirements=[{rest}]"),
-                )
+        lines = [line for each in node.stage.requirements for line in _lines(plan, each)]
+        wrong = []
+        for line in lines:
+            name, asked = _split(line)
+            if name in pins and asked and not _agree(asked, pins[name]):
+                wrong.append((line, name, asked))
+        bad = {line for line, _, _ in wrong}
+        rest = ",".join(json.dumps(line) for line in lines if line not in bad)
+        for _, name, asked in wrong:
+            is_fatal = not _agree(asked, needed.get(name, ""))
+            why = "its scripts import tensorrt_llm in that environment"
+            yield Finding(
+                code="ENV102",
+                severity="error" if is_fatal else "warning",
+                message=f"stage {node.id} installs {name}{asked}, "
+                f"TensorRT-LLM {version} pins {name}{pins[name]}",
+                at=recipe.where(("recipe", "stages", node.id, "requirements")),
+                why=f"{why}, which fails without {name}{needed[name]}" if is_fatal else why,
+                fix=shlex.quote(f"recipe.stages.{node.id}.requirements=[{rest}]"),
+            )
 
 
 def _installed(plan: Plan) -> Iterator[Finding]:
@@ -84,7 +94,7 @@ def _installed(plan: Plan) -> Iterator[Finding]:
     version = host.version(TOOL)
     if version is None:
         return
-    for name, pin in _pins(version).items():
+    for name, pin in _of(PINS, version).items():
         found = host.version(name)
         if found is not None and not is_within(found, pin):
             yield Finding(
@@ -97,12 +107,14 @@ def _installed(plan: Plan) -> Iterator[Finding]:
             )
 
 
-def _pins(version: str) -> dict[str, str]:
-    return PINS.get(".".join(version.split(".")[:2]), {})
+def _of(table: Mapping[str, Mapping[str, str]], version: str) -> dict[str, str]:
+    """Return what a table says of a version: its own row over that of its major.minor."""
+    rows = [table[key] for key in sorted(table, key=len) if f"{version}.".startswith(f"{key}.")]
+    return {name: pin for row in rows for name, pin in row.items()}
 
 
 def _lines(plan: Plan, requirement: str) -> list[str]:
-    """Return a requirement, or the lines of its file where that can be read."""
+    """Return a requirement, or those in its file where that can be read."""
     file = requirement.removeprefix("{examples}/")
     if file == requirement:
         return [requirement]
@@ -111,9 +123,11 @@ def _lines(plan: Plan, requirement: str) -> list[str]:
     if root is None and host.lookup:  # else it is another machine's
         root = host.trtllm_examples
     try:
-        return Path(root, file).read_text(encoding="utf-8").splitlines() if root else []
+        text = Path(root, file).read_text(encoding="utf-8") if root else requirement
     except (OSError, ValueError):
-        return []
+        return [requirement]
+    found = [re.split(r"\s+#|^#", line)[0].strip() for line in text.splitlines()]
+    return [line for line in found if line and not line.startswith("-")]
 
 
 def _split(line: str) -> tuple[str, str]:
@@ -139,6 +153,7 @@ def _plain(condition: str) -> str:
 
 def _agree(asked: str, pin: str) -> bool:
     """Return whether some version meets both: one that they name, or one just above it."""
-    named = re.findall(r"(?:==|>=|>)([\d.]+)", f"{asked},{pin}")
+    both = ",".join(part for part in (asked, pin) if part)
+    named = re.findall(r"(?:==|>=|>)([\d.]+)", both)
     tried = [*named, *(f"{version}.0.1" for version in named)]
-    return not tried or any(is_within(each, asked) and is_within(each, pin) for each in tried)
+    return not tried or any(is_within(each, both) for each in tried)

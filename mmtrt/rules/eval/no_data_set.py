@@ -1,12 +1,13 @@
-"""Flag an evaluation by native engines that has no data set.
+"""Flag an evaluation that has no data set.
 
 ## What it checks
-``eval.task`` without ``eval.dataset_dir`` for a model that is not made by mmtrt, and a directory
-that holds neither parquet files nor what ``save_to_disk`` wrote.
+A directory in ``eval.dataset_dir`` that holds no data set. Of native engines: ``eval.task`` without
+``eval.dataset_dir`` for a model that is not made by mmtrt, too.
 
 ## Why it matters
 Native stages do not fetch data sets: a part of VQAv2 alone is tens of gigabytes. For models that
-mmtrt makes, a data set of drawn shapes is made too.
+mmtrt makes, a data set of drawn shapes is made too. ``eval.py`` fetches one, but not where it is
+given a directory.
 
 ## Example
     mmtrt check recipe=llava backend=native eval.task=lmms-lab/VQAv2
@@ -29,19 +30,23 @@ from mmtrt.rules.base import Finding
 from mmtrt.stages import Eval
 
 SAVED = "dataset_info.json"
+READ = (".parquet",)
+LOADED = (".parquet", ".json", ".jsonl", ".csv", ".arrow", ".zip", ".tar", ".py")
+"""What ``datasets.load_dataset`` reads of a directory, for ``eval.py``."""
 
 
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error for each evaluation without data."""
-    if plan.choice.backend.name != "native":
-        return
+    is_native = plan.choice.backend.name == "native"
     for node in plan.active():
         stage = node.stage
         if not isinstance(stage, Eval) or "dataset" in stage.needs:
             continue
+        if stage.dataset_dir is None and not is_native:
+            continue
         if stage.dataset_dir is None:
             message, why = "no data set to evaluate with", "native stages do not fetch one"
-        elif not _has_data(Path(stage.dataset_dir)):
+        elif not _has_data(Path(stage.dataset_dir), READ if is_native else LOADED):
             message = f"{stage.dataset_dir} holds no data set"
             why = f"there is no parquet file and no {SAVED}"
         else:
@@ -56,5 +61,6 @@ def check(plan: Plan) -> Iterator[Finding]:
         )
 
 
-def _has_data(directory: Path) -> bool:
-    return (directory / SAVED).is_file() or any(directory.rglob("*.parquet"))
+def _has_data(directory: Path, suffixes: tuple[str, ...]) -> bool:
+    saved = (directory / SAVED).is_file()
+    return saved or any(path.suffix in suffixes for path in directory.rglob("*"))

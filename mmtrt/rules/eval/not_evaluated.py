@@ -42,6 +42,8 @@ def check(plan: Plan) -> Iterator[Finding]:
             at=recipe.where(("eval", "task")),
             why="it has no stage that would measure anything"
             if is_native
+            else "eval.py hands the runner one picture, which takes lists of this model: it fails"
+            if able
             else "eval.py does not know its model type: nothing would be measured",
             fix="eval.task=null",
         )
