@@ -15,7 +15,7 @@ from mmtrt.cli.locking import NAME
 from mmtrt.errors import MmtrtError, UsageError
 
 if TYPE_CHECKING:
-    from mmtrt.config.points import Composer
+    from mmtrt.config.compose import Composer
     from mmtrt.config.recipe import Recipe
     from mmtrt.pins.entry import Entry
     from mmtrt.pins.lock_file import Entries, LockFile
@@ -70,7 +70,7 @@ def main(args: list[str]) -> int:
     if arguments is None:
         return 0
     _check_usage(arguments)
-    from mmtrt.config.points import Composer
+    from mmtrt.config.compose import Composer
     from mmtrt.pins.lock_file import LockFile
 
     said = (arguments.text(name) for name in ("-o", "--output", "--lock"))

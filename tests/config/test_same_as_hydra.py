@@ -23,8 +23,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf, open_dict
 from omegaconf._utils import get_yaml_loader
 
-from mmtrt.config.compose import Composed, compose
-from mmtrt.config.points import Composer
+from mmtrt.config.compose import Composed, Composer, compose
 from mmtrt.errors import RecipeError
 from tests.every import recipe_names
 from tests.worlds import RECIPES
@@ -228,7 +227,7 @@ def test_overrides(own: Path, composer: Composer, words: list[str]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=1500, deadline=None, phases=QUICK, suppress_health_check=list(HealthCheck))
+@settings(max_examples=700, deadline=None, phases=QUICK, suppress_health_check=list(HealthCheck))
 @given(words=WORDS)
 def test_many_overrides(own: Path, composer: Composer, words: list[str]) -> None:
     check(own, composer, ["recipe=llava", *words])

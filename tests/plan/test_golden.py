@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from mmtrt.artifacts.store import Store
-from mmtrt.config.points import Composer
+from mmtrt.config.compose import Composer
 from mmtrt.config.recipe import resolve
 from mmtrt.errors import MmtrtError
 from mmtrt.host import Gpu
