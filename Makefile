@@ -66,7 +66,7 @@ type: $(VENV)/.dev ## check types
 	$(BIN)/mypy
 
 golden: $(VENV)/.dev ## rewrite the golden files
-	MMTRT_GOLDEN=1 $(BIN)/python -m pytest tests/report tests/export
+	MMTRT_GOLDEN=1 $(BIN)/python -m pytest tests/report tests/export tests/plan/test_golden.py
 
 check: lint type test test-rtx ## what CI runs
 

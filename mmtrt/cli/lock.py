@@ -13,7 +13,7 @@ from mmtrt.artifacts.store import Store
 from mmtrt.cli.arguments import MULTIRUN, Arguments, parse
 from mmtrt.cli.locking import NAME, lock_command
 from mmtrt.cli.sweep_reading import expanded
-from mmtrt.config.points import Composer
+from mmtrt.config.compose import Composer
 from mmtrt.config.recipe import Recipe, resolve
 from mmtrt.errors import LockStale, MmtrtError, RecipeError, UsageError
 from mmtrt.host import probe

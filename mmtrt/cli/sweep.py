@@ -12,10 +12,10 @@ from typing import Any
 from mmtrt.artifacts.store import Store
 from mmtrt.cli.locking import LockUse, lock_use, record_lock
 from mmtrt.cli.sweep_locking import SweepLock
+from mmtrt.config.compose import Composer
 from mmtrt.config.hydra_app import ON_THIS_HOST
 from mmtrt.config.launcher import Outcome
 from mmtrt.config.overrides import EXPERIMENT, is_hydra, key_of, value_of
-from mmtrt.config.points import Composer
 from mmtrt.config.recipe import resolve
 from mmtrt.config.schema import Paths, listed
 from mmtrt.errors import GateMissed, StageFailed, UsageError

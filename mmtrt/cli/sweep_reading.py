@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mmtrt.cli import locking
 from mmtrt.cli.arguments import MULTIRUN, Arguments, parse
 from mmtrt.cli.sweep import Planning
-from mmtrt.config.points import Composer
+from mmtrt.config.compose import Composer
 from mmtrt.errors import RecipeError, UsageError
 from mmtrt.plan.assess import Verdicts
 from mmtrt.report.colors import wants_color

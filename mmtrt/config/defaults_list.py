@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from mmtrt.config.names import listed, nearest
-from mmtrt.config.overrides import GROUPS
+from mmtrt.config.overrides import GROUPS, Parsed, spoken
 from mmtrt.config.root import Source, choices, config_file, display
-from mmtrt.config.yaml_file import Document, find, read
+from mmtrt.config.yaml_file import Document, Files, find, merged
 from mmtrt.errors import RecipeError
 
 MISSING = "???"
@@ -28,23 +31,33 @@ class Choice:
 
 @dataclass
 class Walk:
-    """Follows defaults lists to the files that take part, in the order in which they merge.
-
-    This repeats what Hydra does as far as places need it; Hydra itself stays the judge of what
-    the result is.
-    """
+    """Follows defaults lists to the files that take part, in the order in which they merge."""
 
     dirs: Sequence[Path]
-    chosen: Mapping[str, Choice]
-    appended: Sequence[tuple[str, Choice]] = ()
-    """Groups added by ``+group=name``."""
-    deleted: frozenset[str] = frozenset()
+    files: Files = field(default_factory=Files)
     sources: list[Source] = field(default_factory=list)
     problems: list[RecipeError] = field(default_factory=list)
-    documents: dict[Path, Document | None] = field(default_factory=dict)
-    _broken: dict[Path, RecipeError] = field(default_factory=dict)
+    is_exotic: bool = False
+    """Whether there is what only Hydra understands; sources are good enough for places then."""
+    _chosen: dict[str, Choice] = field(default_factory=dict)
+    _appended: list[tuple[str, Choice]] = field(default_factory=list)
+    _deleted: set[str] = field(default_factory=set)
     _inner: dict[str, Choice] = field(default_factory=dict)
+    _used: set[str] = field(default_factory=set)
     _active: list[Path] = field(default_factory=list)
+
+    def choose(self, each: Parsed) -> None:
+        """Heed an override that chooses the file of a group."""
+        names = each.value if isinstance(each.value, list) else [each.value]
+        picks = [Choice(None if name is None else spoken(name), each.at) for name in names]
+        self.is_exotic |= each.package is not None or len(picks) != 1 or names is each.value
+        if each.action == "change":
+            self._chosen[each.name] = picks[0] if picks else Choice(None, each.at)
+        elif each.action == "add":
+            self._appended += [(each.key, pick) for pick in picks]
+        else:
+            self._deleted.add(each.name)
+            self.is_exotic = True
 
     def run(self, config_name: str) -> Walk:
         """Start from the primary config; afterwards ``sources`` and ``problems`` are filled."""
@@ -54,7 +67,28 @@ class Walk:
             self._primary(config_name)
             if self._inner == before:
                 break
+        groups = [name for name, _ in self._appended]
+        self.is_exotic |= not {*self._chosen, *self._inner} <= self._used
+        self.is_exotic |= len({*groups, *self._used}) < len(groups) + len(self._used)
         return self
+
+    def merged(self) -> dict[str, Any]:
+        """Return the values of the files, the later ones in front.
+
+        Raises:
+            RecipeError: CFG105, for a key or value that cannot be read.
+            ValueError: where only Hydra can tell.
+        """
+        values: dict[str, Any] = {}
+        for path, package in self.sources:
+            data = dict(self.files.read(path).data or {})
+            data.pop("defaults", None)
+            if path.parent == self.dirs[0]:
+                data.pop("hydra", None)  # mmtrt's own settings of Hydra are right
+            for part in reversed(package.split(".") if package else []):
+                data = {part: data}
+            values = merged(values, data)
+        return values
 
     def _primary(self, config_name: str) -> None:
         path = config_file(self.dirs, config_name)
@@ -86,8 +120,10 @@ class Walk:
                 )
             )
             return
-        document = self._document(path)
-        if document is None:
+        try:
+            document = self.files.read(path)
+        except RecipeError as error:
+            self.problems.append(error)
             return
         source = Source(path, package)
         if document.root is None:
@@ -124,20 +160,9 @@ class Walk:
         if not is_placed:
             self.sources.append(source)
         if is_primary:
-            for name, choice in self.appended:
+            for name, choice in self._appended:
                 self._choose(name, choice, name.replace("/", "."), is_optional=False)
         self._active.pop()
-
-    def _document(self, path: Path) -> Document | None:
-        if path not in self.documents:
-            try:
-                self.documents[path] = read(path)
-            except RecipeError as err:
-                self.documents[path] = None
-                self._broken[path] = err
-        if path in self._broken:
-            self.problems.append(self._broken[path])
-        return self.documents[path]
 
     def _defaults(self, document: Document) -> Iterator[yaml.Node]:
         try:
@@ -159,7 +184,8 @@ class Walk:
 
     def _entry(self, document: Document, entry: yaml.Node, group: str, package: str) -> None:
         if isinstance(entry, yaml.ScalarNode):
-            path, _, wanted = entry.value.partition("@")
+            path, at, wanted = entry.value.partition("@")
+            self.is_exotic |= bool(at) or "${" in path
             full = path.lstrip("/") if path.startswith("/") else _join(group, path)
             below = path.strip("/").rpartition("/")[0].replace("/", ".")
             found = config_file(self.dirs, full)
@@ -170,20 +196,24 @@ class Walk:
         elif isinstance(entry, yaml.MappingNode) and len(entry.value) == 1:
             key, value = entry.value[0]
             *words, name = str(key.value).split(" ")
-            name, _, wanted = name.partition("@")
+            name, at, wanted = name.partition("@")
             relative = name.lstrip("/")
             full = relative if name.startswith("/") else _join(group, relative)
             if full.startswith("hydra"):
                 return
             choice_key = f"{full}@{wanted}" if wanted else full
             stated = self._stated(document, value)
+            is_plain = not at and len(stated) == 1 and isinstance(value, yaml.ScalarNode)
+            self.is_exotic |= not is_plain or words not in ([], ["override"])
             if "override" in words:
                 for each in stated[:1]:
+                    self.is_exotic |= self._inner.get(choice_key, each) != each
                     self._inner[choice_key] = each
                 return
-            if choice_key in self.deleted:
+            self._used.add(choice_key)
+            if choice_key in self._deleted:
                 return
-            picked = self.chosen.get(choice_key) or self._inner.get(choice_key)
+            picked = self._chosen.get(choice_key) or self._inner.get(choice_key)
             for each in [picked] if picked else stated:
                 target = _package(package, wanted, relative.replace("/", "."))
                 self._choose(full, each, target, is_optional="optional" in words)
@@ -213,6 +243,7 @@ class Walk:
             if group in GROUPS:
                 self._unknown(f"{group}/null", Choice("null", choice.at))
             return
+        self.is_exotic |= not re.fullmatch(r"[\w-]+", name)
         if "${" in name:
             return  # Hydra resolves it
         path = config_file(self.dirs, f"{group}/{name}") if name else None
@@ -224,19 +255,13 @@ class Walk:
         self._visit_in(path, f"{group}/{name}".rpartition("/")[0], "", "", package)
 
     def _visit_in(self, path: Path, group: str, parent: str, wanted: str, below: str) -> None:
-        document = self._document_quietly(path)
-        header = document.package() if document else None
-        if header is not None and not wanted:
-            package = _package("", header.replace("_group_", group.replace("/", ".")), "")
-        else:
-            package = _package(parent, wanted, below)
-        self.visit(path, group, package)
-
-    def _document_quietly(self, path: Path) -> Document | None:
-        before = len(self.problems)
-        document = self._document(path)
-        del self.problems[before:]
-        return document
+        with contextlib.suppress(RecipeError):  # told when it is visited
+            header = self.files.read(path).package()
+            self.is_exotic |= header not in (None, "_global_")
+            if header is not None and not wanted:
+                parent, below = "", ""
+                wanted = header.replace("_group_", group.replace("/", "."))
+        self.visit(path, group, _package(parent, wanted, below))
 
     def _unknown(self, full: str, choice: Choice) -> None:
         group, _, name = full.rpartition("/")

@@ -10,12 +10,15 @@ from typing import Any
 
 from mmtrt.config import mistakes
 from mmtrt.config.hydra_compose import LOCK, quiet, searching, version_base
-from mmtrt.config.overrides import Action, Parsed
+from mmtrt.config.overrides import Action, Parsed, plain
 from mmtrt.errors import RecipeError
 
 
 def parse(words: Sequence[str]) -> tuple[list[Parsed], list[RecipeError]]:
     """Parse overrides by Hydra's grammar; the good ones and what is wrong with the others."""
+    easy = [plain(text) for text in words]
+    if all(easy):
+        return [each for each in easy if each is not None], []
     with quiet():
         from hydra.core.override_parser.overrides_parser import OverridesParser
 

@@ -14,15 +14,15 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from mmtrt.config import keys, mistakes
-from mmtrt.config.compose import Composed, compose, recompose, together
+from mmtrt.config.compose import Composed, Composer, together
 from mmtrt.config.grammar import parse
 from mmtrt.config.hydra_compose import quiet, searching, version_base
 from mmtrt.config.launcher import Outcome, launching
-from mmtrt.config.look import look
 from mmtrt.config.overrides import (
     CFG_CHOICES,
     GROUPS,
@@ -36,7 +36,6 @@ from mmtrt.config.overrides import (
     split,
     value_of,
 )
-from mmtrt.config.points import Composer
 from mmtrt.config.root import search_dirs
 from mmtrt.errors import Interrupted, MmtrtError, RecipeError, UsageError
 
@@ -106,7 +105,7 @@ def run_hydra(argv: Sequence[str], task: Task, sweep: Sweep | None = None) -> in
     dirs = search_dirs(arguments.config_dirs)
     if arguments.switch("--shell-completion") is not None:
         return _complete(arguments, dirs)
-    _check(arguments, dirs, sweep)
+    _check(arguments, sweep)
     jobs = _Jobs(task, arguments, os.getpid(), sweep)
     words = _words_for_hydra(arguments.overrides)
     with _sweep_dir(arguments) as extra, launching(jobs.launch, jobs.choose):
@@ -147,7 +146,7 @@ def _check_usage(arguments: Arguments) -> None:
             )
 
 
-def _check(arguments: Arguments, dirs: Sequence[Path], sweep: Sweep | None) -> None:
+def _check(arguments: Arguments, sweep: Sweep | None) -> None:
     """Find mistakes where Hydra would tell them less well, or too late."""
     words, name = arguments.overrides, arguments.config_name
     foreign = ("--hydra-help", "--config-path", "--experimental-rerun")
@@ -155,14 +154,13 @@ def _check(arguments: Arguments, dirs: Sequence[Path], sweep: Sweep | None) -> N
         return
     if arguments.switch("--info") == "plugins":
         return
+    composer = Composer(arguments.config_dirs, name)
     if arguments.switch("--cfg") is not None or arguments.switch("--info") is not None:
-        parsed, problems = parse(words)
-        problems += look(parsed, dirs, name).problems
+        problems = composer.look(words)
     elif not is_sweep(arguments):
-        compose(words, dirs[1:], name)
+        composer.compose(words)
         return
     else:
-        composer = Composer(arguments.config_dirs, name)
         points = composer.expand(words)
         if points and sweep is not None:
             _, problems = parse(words)
@@ -218,6 +216,10 @@ class _Jobs:
     codes: list[int] = field(default_factory=list)
     errors: list[MmtrtError] = field(default_factory=list)
 
+    @cached_property
+    def _composer(self) -> Composer:
+        return Composer(self.arguments.config_dirs, self.arguments.config_name)
+
     def run(self, config: Any) -> Any:
         """Do one job of Hydra's; return what a sweeper may ask for, else the exit code."""
         from hydra.core.hydra_config import HydraConfig
@@ -226,11 +228,7 @@ class _Jobs:
         chosen = HydraConfig.get().overrides
         words = self._as_typed(chosen.task, chosen.hydra)
 
-        def composed() -> Composed:
-            known = compose(words, self.arguments.config_dirs, self.arguments.config_name)
-            return recompose(known, config)
-
-        code = self._run(composed)
+        code = self._run(lambda: self._composer.compose(words, None))
         return code if code or self.sweep is None else self.sweep.value(words)
 
     def launch(self, points: Sequence[Sequence[str]], first: int, config: Any) -> Sequence[Outcome]:
@@ -244,9 +242,8 @@ class _Jobs:
             # Hydra's own sweeper makes an exception of a failed point, and the sweep has told it.
             is_own = str(config.hydra.sweeper._target_).endswith(_OWN_SWEEPERS)
             return [Outcome() for _ in outcomes] if is_own else outcomes
-        composer = Composer(self.arguments.config_dirs, self.arguments.config_name)
         return [
-            Outcome(self._run(lambda i=i: composer.compose(batch[i], first + i)))  # type: ignore[misc] # mypy knows no default of a lambda
+            Outcome(self._run(lambda i=i: self._composer.compose(batch[i], first + i)))  # type: ignore[misc] # mypy knows no default of a lambda
             for i in range(len(batch))
         ]
 

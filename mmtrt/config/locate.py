@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import yaml
 
 from mmtrt.config import typed
 from mmtrt.config.root import SetBy, Source
-from mmtrt.config.yaml_file import Document, find, read
+from mmtrt.config.yaml_file import Document, Files, find
 from mmtrt.errors import RecipeError
 
 
@@ -17,21 +16,18 @@ class Places:
     """Finds the place where a value of a composition was written."""
 
     def __init__(
-        self,
-        sources: Iterable[Source],
-        set_by: Iterable[SetBy],
-        documents: dict[Path, Document | None] | None = None,
+        self, sources: Iterable[Source], set_by: Iterable[SetBy], files: Files | None = None
     ) -> None:
         """Remember what took part.
 
         Args:
             sources: files in the order of merging.
             set_by: what overrides set, in order.
-            documents: files that were read before; those read from now on are added.
+            files: those that were read before.
         """
-        self._sources = list(sources)
-        self._set_by = list(set_by)
-        self._documents = {} if documents is None else documents
+        self.sources = tuple(sources)
+        self._set_by = tuple(set_by)
+        self._files = files or Files()
 
     def where(self, path: typed.KeyPath) -> str:
         """Return ``file:line:column`` of the value, or ``override 'key=value'``."""
@@ -55,13 +51,14 @@ class Places:
     ) -> tuple[Document, yaml.Node | None, yaml.Node | None, bool] | None:
         """Return file, key, value and whether it is there; else its nearest ancestor's."""
         best: tuple[int, Document, yaml.Node | None, yaml.Node | None] | None = None
-        for source in reversed(self._sources):
+        for source in reversed(self.sources):
             package = tuple(source.package.split(".")) if source.package else ()
             shared = tuple(str(part) for part in path[: len(package)])
             if shared != package[: len(shared)]:
                 continue
-            document = self._document(source.path)
-            if document is None:
+            try:
+                document = self._files.read(source.path)
+            except RecipeError:  # it was readable a moment ago; no place is better than none
                 continue
             inside = path[len(package) :]
             try:
@@ -79,11 +76,3 @@ class Places:
             if best is None or depth > best[0]:
                 best = (depth, document, key, value)
         return (*best[1:], False) if best else None
-
-    def _document(self, path: Path) -> Document | None:
-        if path not in self._documents:
-            try:
-                self._documents[path] = read(path)
-            except RecipeError:  # it was readable a moment ago; no place is better than none
-                self._documents[path] = None
-        return self._documents[path]

@@ -78,6 +78,56 @@ class Parsed:
         return is_hydra(self.text)
 
 
+_KEY = r"[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*|/[A-Za-z_][\w-]*)*"
+_BARE = r"[\w/.+%*?|:-]+(?: +[\w/.+%*?|-]+)*"
+_QUOTED = r"'[^'\\]*'|\"[^\"\\]*\""
+_WORD = re.compile(rf"(\+\+?|~)?({_KEY})(?:=({_QUOTED}|{_BARE}|\[.*\])?)?", re.ASCII)
+_ITEM = re.compile(rf"[ \t]*({_QUOTED}|{_BARE})[ \t]*(?:,|$)", re.ASCII)
+_INT = re.compile(r"[+-]?(?:0|[1-9](?:_?\d)*)", re.ASCII)
+_POINT = r"(?:(?:0|[1-9](?:_?\d)*)\.|(?:0|[1-9](?:_?\d)*)?\.\d(?:_?\d)*)"
+_FLOAT = re.compile(
+    rf"[+-]?(?:{_POINT}|(?:{_POINT}|0|[1-9](?:_?\d)*)e[+-]?\d(?:_?\d)*|inf|nan)",
+    re.ASCII | re.IGNORECASE,
+)
+_ACTIONS: dict[str | None, Action] = {None: "change", "+": "add", "++": "force", "~": "delete"}
+
+
+def plain(text: str) -> Parsed | None:
+    """Return an override that is no more than a key and plain values; ``None`` for any other.
+
+    Hydra's parser takes some 100 ms to import; whatever is not certain here is left to it.
+    Source: ``hydra/grammar/OverrideLexer.g4`` of hydra-core 1.3.
+    """
+    found = _WORD.fullmatch(text)
+    if found is None:
+        return None
+    prefix, key, raw = found.groups()
+    if "=" not in text:
+        return Parsed(text, key, None, "delete", None, False) if prefix == "~" else None
+    value: Any = ""
+    if raw and raw[0] == "[":
+        value, rest = [], raw[1:-1].strip(" \t")
+        while rest:
+            item = _ITEM.match(rest)
+            if item is None or (item.end() == len(rest) and rest[-1] == ","):
+                return None
+            value.append(_scalar(item[1]))
+            rest = rest[item.end() :]
+    elif raw:
+        value = _scalar(raw)
+    return Parsed(text, key, None, _ACTIONS[prefix], value, False)
+
+
+def _scalar(raw: str) -> Any:
+    if raw[0] in "'\"":
+        return raw[1:-1]
+    if _INT.fullmatch(raw):
+        return int(raw)
+    if _FLOAT.fullmatch(raw):
+        return float(raw)
+    return {"true": True, "false": False, "null": None}.get(raw.lower(), raw)
+
+
 @dataclass(slots=True)
 class Arguments:
     """A command line in its parts, each in the order given."""

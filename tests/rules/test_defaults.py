@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mmtrt.config.points import Composer
+from mmtrt.config.compose import Composer
 from mmtrt.config.recipe import resolve
 from mmtrt.plan.build import make_plan
 from mmtrt.rules.check import find

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmtrt.config.points import Composer
+from mmtrt.config.compose import Composer
 from mmtrt.config.recipe import resolve
 from mmtrt.errors import HostError
 from mmtrt.host import Gpu

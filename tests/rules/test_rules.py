@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from mmtrt.config.points import Composer
+from mmtrt.config.compose import Composer
 from mmtrt.config.recipe import resolve
 from mmtrt.errors import HostError, RuleViolation
 from mmtrt.host import Gpu

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from mmtrt.cli import dispatch
+from mmtrt.config.compose import Composer
 from mmtrt.config.experiments import experiments
-from mmtrt.config.points import Composer
 
 
 @pytest.mark.parametrize("name", [each.name for each in experiments()])
