@@ -14,16 +14,28 @@ from tests.native.eager import eager_engines
 from tests.native.families import CASES, NEW_TOKENS, TEXTS, Built
 
 SETTINGS: dict[str, dict[str, Any]] = {
+    # What published models ship; sampling is left out, as it is by do_sample=False.
     "penalties": {"repetition_penalty": 1.3, "do_sample": True, "temperature": 0.1, "top_k": 1},
-    "ngrams": {"no_repeat_ngram_size": 2, "encoder_no_repeat_ngram_size": 3},
-    "of_the_prompt": {"encoder_repetition_penalty": 1.8, "renormalize_logits": True},
-    "lengths": {"min_new_tokens": 6, "exponential_decay_length_penalty": [2, 1.5]},
-    "whole_length": {"min_length": 40, "forced_eos_token_id": 2},
-    "first": {"forced_bos_token_id": 9, "begin_suppress_tokens": [9, 10, 11]},
-    "watermark": {"watermarking_config": {"bias": 4.0, "greenlist_ratio": 0.5}},
+    "prompt": {
+        "no_repeat_ngram_size": 2,
+        "encoder_no_repeat_ngram_size": 3,
+        "encoder_repetition_penalty": 1.8,
+        "renormalize_logits": True,
+    },
+    "lengths": {
+        "min_new_tokens": 6,
+        "min_length": 40,
+        "exponential_decay_length_penalty": [2, 1.5],
+        "forced_eos_token_id": 2,
+        "forced_bos_token_id": 9,
+        "begin_suppress_tokens": [9, 10, 11],
+        "watermarking_config": {"bias": 4.0, "greenlist_ratio": 0.5},
+    },
 }
-"""Published models ship the first; ``words`` below depends on what a model says."""
-FAMILIES = ("qwen2_vl", "llava", "kosmos2", "blip2", "blip2_t5", "nougat", "mllama")
+"""``words`` below depend on what a model says."""
+UNHEEDED = ("kosmos2", "blip2_t5")
+"""Their ``generate`` asks a part of the model, which has no such file."""
+FAMILIES = ("llava", "qwen2_vl", "nougat", *UNHEEDED)
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +53,9 @@ def answered(built: Built, settings: dict[str, Any], directory: Path) -> tuple[A
 
     from mmtrt.native.multimodal_session import MultimodalSession
 
-    shutil.copytree(built.model_dir, directory, symlinks=False)
+    shutil.copytree(built.model_dir, directory, ignore=shutil.ignore_patterns("*.safetensors"))
     path = directory / "generation_config.json"
-    before = json.loads(path.read_text())
+    before = json.loads((built.model_dir / path.name).read_text())
     path.unlink()
     path.write_text(json.dumps({**before, **settings}))
     texts, pictures = TEXTS[:2], [[path] for path in built.pictures[:2]]
@@ -56,20 +68,17 @@ def answered(built: Built, settings: dict[str, Any], directory: Path) -> tuple[A
 
 @pytest.mark.parametrize("built", FAMILIES, indirect=True)
 def test_greedy_answers_are_those_of_generate(built: Built, tmp_path: Path) -> None:
-    plain, theirs = answered(built, {}, tmp_path / "plain")
-    said = [token for tokens in plain for token in tokens]
-    table = {
-        **SETTINGS,
-        "words": {
-            "bad_words_ids": [[said[0]], said[:2], plain[1][1:3]],
-            "suppress_tokens": [said[-1]],
-            "sequence_bias": [[[said[1]], -3.0], [[said[0], said[1]], 2.0]],
-        },
+    plain, _ = answered(built, {}, tmp_path / "plain")
+    first, second = max(plain, key=len)[:2]
+    words = {
+        "bad_words_ids": [[second], [first, second], [second, second]],
+        "suppress_tokens": [first],
+        "sequence_bias": [[[second], -3.0], [[first, second], 2.0]],
     }
-    differ = 0
-    for name, settings in {"plain": {}, **table}.items():
-        ours, theirs = answered(built, settings, tmp_path / f"model_{name}")
+    changed = 0
+    for name, settings in {**SETTINGS, "words": words}.items():
+        ours, theirs = answered(built, settings, tmp_path / name)
         for mine, whole in zip(ours, theirs):
             assert mine == whole[: len(mine)], name
-        differ += ours != plain
-    assert differ >= (0 if built.case.model in ("kosmos2", "blip2", "blip2_t5") else 3)
+        changed += ours != plain
+    assert changed == 0 if built.case.model in UNHEEDED else changed > 1
