@@ -198,9 +198,9 @@ class Native:
         words += [f"--input-text={prompt}" for prompt in stage.prompts]
         words += ["--batch-size", str(stage.batch_size)]
         words += ["--max-new-tokens", str(stage.max_new_tokens)]
-        words += ["--top-k", str(stage.top_k), "--top-p", str(stage.top_p)]
-        words += ["--temperature", str(stage.temperature)]
-        words += ["--repetition-penalty", str(stage.repetition_penalty), "--seed", str(stage.seed)]
+        for name in ("top_k", "top_p", "temperature", "repetition_penalty", "seed"):
+            if (value := getattr(stage, name)) is not None:  # else the model's own
+                words += [f"--{name.replace('_', '-')}", str(value)]
         if stage.run_profiling:
             words.append("--run-profiling")
         return Command(

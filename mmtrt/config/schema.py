@@ -13,9 +13,13 @@ from typing import Annotated, Any, Literal
 
 from mmtrt.config.typed import Length, Range
 
-Count = Annotated[int, Range(1)]
-Amount = Annotated[int, Range(0)]
-Seconds = Annotated[float, Range(0)]
+INT32 = 2**31 - 1
+"""The largest number that TensorRT-LLM's flags and engines take."""
+Count = Annotated[int, Range(1, INT32)]
+Amount = Annotated[int, Range(0, INT32)]
+Seed = Annotated[int, Range(0, 2**64 - 1)]
+Seconds = Annotated[float, Range(0, 604_800)]
+"""Up to a week."""
 Size = Annotated[list[Count], Length(2)]
 """[height, width] in pixels."""
 
@@ -110,7 +114,7 @@ class ModelFacts:
     """Width of one attention head where it is not ``hidden_size / num_attention_heads``."""
     intermediate_size: Count | None = None
     max_position_embeddings: Count | None = None
-    parameters: Count | None = None
+    parameters: Annotated[int, Range(1)] | None = None
     """Number of weights of the whole checkpoint."""
     dtype: Dtype = "float16"
     """Number format of the published weights."""
@@ -170,15 +174,20 @@ class RunRequest:
     audio: str | None = None
     batch_size: Count = 1
     max_new_tokens: Count | None = None
-    top_k: Amount = 1
-    """1 is greedy."""
-    top_p: Annotated[float, Range(0, 1)] = 0.0
-    temperature: Annotated[float, Range(0)] = 1.0
-    repetition_penalty: Annotated[float, Range(0)] = 1.0
-    seed: Amount = 0
+    top_k: Amount | None = None
+    """Sample among this many of the likeliest tokens, 0: among all; ``None`` and 1 are greedy,
+    whatever the checkpoint's own settings say, so that answers can be repeated."""
+    top_p: Annotated[float, Range(0, 1)] | None = None
+    """Where tokens are sampled, among the fewest that make up this probability; 0 is off. ``None``,
+    here and below: as the checkpoint's ``generation_config.json`` says."""
+    temperature: Annotated[float, Range(0, 1000)] | None = None
+    """Divides the logits where tokens are sampled; 0 is greedy."""
+    repetition_penalty: Annotated[float, Range(0.001, 1000, usual=1)] | None = None
+    """Divides the logits of tokens that were there before; 1 is off."""
+    seed: Seed = 0
     enable_chunked_context: bool = False
     mm_embedding_offloading: bool | None = None
-    kv_cache_free_gpu_memory_fraction: Annotated[float, Range(0, 1)] | None = None
+    kv_cache_free_gpu_memory_fraction: Annotated[float, Range(0.01, 1)] | None = None
     enable_chunked_prefill: bool = False
     check_accuracy: bool = False
     run_profiling: bool = False
@@ -203,7 +212,7 @@ class ServeRequest:
     """How the ``serve`` stage starts a server; it is asked ``run.prompt`` once it is ready."""
 
     port: Annotated[int, Range(1, 65535)] = 8000
-    ready_timeout_s: Seconds = 600.0
+    ready_timeout_s: Annotated[float, Range(1, 604_800)] = 600.0
     hold: bool = False
     """Whether the server stays up until Ctrl-C; otherwise it is stopped after its first answer."""
 
@@ -282,7 +291,7 @@ class Generate:
 
     model: str | None = None
     """Which one, as :mod:`mmtrt.native.make_tiny` calls it; the recipe's family where ``None``."""
-    seed: Amount = 0
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, kw_only=True)

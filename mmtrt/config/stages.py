@@ -9,7 +9,7 @@ from typing import Any
 
 from mmtrt.config.recipe import Recipe
 from mmtrt.config.root import asset
-from mmtrt.config.schema import StageSpec, listed
+from mmtrt.config.schema import RunRequest, StageSpec, listed
 from mmtrt.errors import PlanError, RecipeError
 from mmtrt.stages import (
     STAGE_TYPES,
@@ -301,11 +301,9 @@ def _run(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -
         audio=None if run.audio is None else _local_path(recipe, run.audio),
         batch_size=run.batch_size,
         max_new_tokens=_new_tokens(recipe),
-        top_k=run.top_k,
-        top_p=run.top_p,
-        temperature=run.temperature,
         repetition_penalty=run.repetition_penalty,
         seed=run.seed,
+        **_sampled(run),
         enable_chunked_context=run.enable_chunked_context,
         mm_embedding_offloading=run.mm_embedding_offloading,
         kv_cache_free_gpu_memory_fraction=run.kv_cache_free_gpu_memory_fraction,
@@ -313,6 +311,16 @@ def _run(recipe: Recipe, spec: StageSpec, engine: str, common: dict[str, Any]) -
         run_profiling=run.run_profiling,
         check_accuracy=run.check_accuracy,
     )
+
+
+def _sampled(run: RunRequest) -> dict[str, Any]:
+    """Return the choices of sampling: a temperature of 0 is greedy, in words that any tool takes.
+
+    Source: TensorRT-LLM's runtime divides by the temperature.
+    """
+    if run.temperature == 0:
+        return {"top_k": 1, "top_p": None, "temperature": None}
+    return {"top_k": run.top_k, "top_p": run.top_p, "temperature": run.temperature}
 
 
 def _new_tokens(recipe: Recipe) -> int:

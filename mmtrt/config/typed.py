@@ -25,18 +25,26 @@ class Range:
 
     low: float
     high: float = math.inf
+    usual: float | None = None
+    """What is proposed in place of a number out of bounds; the nearer bound where ``None``."""
 
     def message(self, value: float) -> str | None:
         """Return what is wrong with a number, ``None`` if it is within."""
         if value < self.low:
-            return f"must be at least {self.low:g}, not {value}"
+            return f"must be at least {_plain(self.low)}, not {value}"
         if value > self.high:
-            return f"must be at most {self.high:g}, not {value}"
+            return f"must be at most {_plain(self.high)}, not {value}"
         return None
 
     def nearest(self, value: float) -> str:
-        """Return the nearest number that would do."""
-        return f"{self.low if value < self.low else self.high:g}"
+        """Return the usual number, or the nearest that would do."""
+        near = self.low if value < self.low else self.high
+        return _plain(near if self.usual is None else self.usual)
+
+
+def _plain(number: float) -> str:
+    """Return a number with all its digits where it is whole, so that it can be pasted."""
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class AotEngineSession(EngineSession):
         sampling: Sampling | None = None,
         keep_logits: bool = False,
         feed: Feed | None = None,
-        placeholder: int | None = None,
+        seen: Sequence[Sequence[int]] | None = None,
     ) -> Generation:
         """See ``EngineSession.generate``; greedy answers are chosen on the device."""
         check_request(self.size_of(prompts, new_tokens=max_new_tokens, images=0), self.limits, None)
@@ -99,7 +99,7 @@ class AotEngineSession(EngineSession):
             sampling=sampling,
             keep_logits=keep_logits,
             positions=positions,
-            placeholder=placeholder,
+            seen=seen,
         )
 
     def _positions(self, feed: Feed | None, prompts: Sequence[Sequence[int]]) -> Positions | None:

@@ -18,7 +18,7 @@ from mmtrt.native.aot_config import AotConfig, read_aot_config, weights_of
 from mmtrt.native.aot_llm import CachePlan
 from mmtrt.native.aot_package import load_package
 from mmtrt.native.errors import NativeError
-from mmtrt.native.generation import Generation, write
+from mmtrt.native.generation import Generation, as_seen, check_finite, write
 from mmtrt.native.limits import LlmLimits, RequestSize, check_request
 from mmtrt.native.positions import Positions
 from mmtrt.native.rank_group import RankGroup, join_group
@@ -69,6 +69,8 @@ class AotSession:
         self._lengths = self._zeros(batch)
         self._shifts = self._zeros(batch, config.position_axes)
         self._history = self._zeros(batch, self.limits.max_seq_len)
+        self._sums = torch.zeros((batch, self.limits.max_seq_len), device=self.device)
+        """Of the logits of each step: finite where all of them are."""
         self._step = self._zeros(1)
         self._places = torch.arange(self.limits.max_seq_len, device=self.device)
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, torch.Tensor]] = {}
@@ -116,6 +118,7 @@ class AotSession:
         self._ids[:batch].copy_(tokens)
         self._lengths[:batch].copy_(lengths)
         self._history[:batch, 0].copy_(tokens)
+        self._sums[:batch, 0].copy_(logits.sum(dim=1))
         self._step.fill_(1)
         return logits
 
@@ -160,37 +163,36 @@ class AotSession:
         sampling: Sampling | None = None,
         keep_logits: bool = False,
         positions: Positions | None = None,
-        placeholder: int | None = None,
+        seen: Sequence[Sequence[int]] | None = None,
     ) -> Generation:
         """Answer a batch of prompts; a request that has ended waits for the others.
 
         With several ranks only the first is asked; the others follow.
 
         Greedy answers are chosen on the device, others on the host by each rank alike.
-        A row of the table stands for ``placeholder``, or the image token where that is ``None``.
+        ``seen`` is as in ``EngineSession.generate``.
 
         Raises:
-            NativeError: RUN201 to RUN206, if a limit is exceeded.
+            NativeError: RUN201 to RUN206, if a limit is exceeded; RUN222 or RUN223, if logits are
+                not finite or the model's generation settings cannot be followed.
         """
         sampling = sampling or Sampling()
         if self.group is not None and self.group.leads:
             self._check(prompts, table, max_new_tokens)
             settings = {"max_new_tokens": max_new_tokens, "sampling": sampling}
-            placing = {"positions": positions, "placeholder": placeholder}
+            placing = {"positions": positions, "seen": seen}
             self.group.send((prompts, table, {**settings, **placing}))
         self._wait()
         started = perf_counter()
         logits = self.prefill(prompts, table, new_tokens=max_new_tokens, positions=positions)
         self._wait()
         prefill_ms = (perf_counter() - started) * 1e3
-        if sampling.top_k != 1 or sampling.repetition_penalty != 1.0:
-            vocab_size, special = self.config.vocab_size, self.config.special_tokens
-            stands_for = special.image if placeholder is None else placeholder
+        special = self.config.special_tokens
+        if sampling.settings:
             return write(
                 logits.cpu().numpy(),
                 lambda tokens: self.decode(tokens).cpu().numpy().copy(),
-                # For the repetition penalty an image is its placeholder, as in transformers.
-                seen=[[i if i < vocab_size else stands_for or 0 for i in ids] for ids in prompts],
+                seen=seen or as_seen(prompts, self.config.vocab_size, special.image),
                 special=special,
                 max_new_tokens=max_new_tokens,
                 sampling=sampling,
@@ -202,10 +204,9 @@ class AotSession:
         answers = self._greedy(max_new_tokens, kept if keep_logits else None)
         decode_ms = (perf_counter() - started) * 1e3
         steps = max(map(len, answers)) - 1
-        eos = self.config.special_tokens.eos
         return Generation(
             token_ids=answers,
-            finish_reasons=["eos" if ids[-1] in eos else "length" for ids in answers],
+            finish_reasons=["eos" if ids[-1] in special.eos else "length" for ids in answers],
             prefill_ms=prefill_ms,
             # Steps are not waited for one by one, so each gets its share of the whole.
             decode_ms=[decode_ms / steps] * steps,
@@ -264,12 +265,20 @@ class AotSession:
         return self._answers(new_tokens)
 
     def _answers(self, steps: int) -> list[list[int]]:
-        """Return the tokens so far, each request's up to and including the one that ended it."""
+        """Return the tokens so far, each request's up to and including the one that ended it.
+
+        Raises:
+            NativeError: RUN222, if the logits of one of them are not finite.
+        """
         eos = self.config.special_tokens.eos
         answers = []
         for ids in self._history[: self._batch, :steps].tolist():
             ends = [place for place, id_ in enumerate(ids) if id_ in eos]
             answers.append(ids[: ends[0] + 1] if ends else ids)
+        broken = ~self._sums[: self._batch, :steps].isfinite()
+        if broken.any():
+            for step, sums in enumerate(self._sums[: self._batch, :steps].T.tolist()):
+                check_finite(sums, [step >= len(answer) for answer in answers], step)
         return answers
 
     def _advance(self, batch: int) -> torch.Tensor:
@@ -284,12 +293,13 @@ class AotSession:
         ids.copy_(tokens)
         lengths.add_(1)
         self._history[:batch].index_copy_(1, self._step, tokens[:, None])
+        self._sums[:batch].index_copy_(1, self._step, logits.sum(dim=1, keepdim=True))
         self._step.add_(1)
         return logits
 
     def _capture(self, batch: int) -> None:
         """Capture ``_advance``; the buffers are as before afterwards."""
-        state = (self._ids, self._lengths, self._history, self._step)
+        state = (self._ids, self._lengths, self._history, self._sums, self._step)
         before = [tensor.clone() for tensor in state]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())

@@ -42,8 +42,6 @@ class Start:
     """float32 ``[P, H]``; ``None`` where no id addresses it."""
     feed: Feed | None = None
     """Inputs beside the common ones; plain positions where ``None``."""
-    placeholder: int | None = None
-    """Token that a row of the table stands for; the image token where ``None``."""
 
 
 class Engines(Protocol):

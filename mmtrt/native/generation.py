@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from time import perf_counter
 from typing import Any
 
 from mmtrt.native.component import SpecialTokens
-from mmtrt.native.sampling import Sampler, Sampling
+from mmtrt.native.errors import NativeError
+from mmtrt.native.sampling import Chooser, Sampling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,7 @@ def write(
     logits: Any,
     decode: Callable[[Sequence[int]], Any],
     *,
-    seen: list[list[int]],
+    seen: Sequence[Sequence[int]],
     special: SpecialTokens,
     max_new_tokens: int,
     sampling: Sampling,
@@ -42,14 +44,17 @@ def write(
     Args:
         logits: of the prefill, float32 ``[B, V]``.
         decode: takes one token for each request and returns the next logits.
-        seen: ids of each prompt; the answers are added to them.
+        seen: ids of each prompt, as the model's tokenizer gives them.
         special: tokens that end an answer.
         max_new_tokens: most tokens of an answer.
         sampling: how tokens are chosen.
         keep_logits: keep the logits of every step in the result.
         prefill_ms: passed on.
+
+    Raises:
+        NativeError: RUN222, if logits are not finite; RUN223 for settings that cannot be followed.
     """
-    samplers = [Sampler(sampling, row) for row in range(len(seen))]
+    chooser = Chooser(sampling, special, seen, max_new_tokens, logits.shape[-1])
     answers: list[list[int]] = [[] for _ in seen]
     ended = [False for _ in seen]
     kept: list[Any] = []
@@ -58,14 +63,13 @@ def write(
         if keep_logits:
             kept.append(logits)
         is_last = step == max_new_tokens - 1
-        if is_last and special.forced_eos is not None:
-            tokens = [special.forced_eos for _ in seen]
-        else:
-            tokens = [sampler.pick(*row) for sampler, *row in zip(samplers, logits, seen)]
+        if not chooser.takes_any_number:
+            check_finite(logits.sum(axis=1), ended, step)
+        tokens = chooser.pick(logits)
+        chooser.add(tokens)
         for row, token in enumerate(tokens):
             if not ended[row]:
                 answers[row].append(token)
-                seen[row].append(token)
                 ended[row] = token in special.eos
         if all(ended) or is_last:
             break
@@ -78,6 +82,43 @@ def write(
         prefill_ms=prefill_ms,
         decode_ms=decode_ms,
         logits=kept,
+    )
+
+
+def as_seen(
+    prompts: Sequence[Sequence[int]], vocab_size: int, token: int | None
+) -> list[list[int]]:
+    """Return prompts with a token in the place of each row, as the processor gives them."""
+    return [[id_ if id_ < vocab_size else token or 0 for id_ in ids] for ids in prompts]
+
+
+def check_finite(sums: Any, ended: Sequence[bool], step: int) -> None:
+    """Refuse logits that are no numbers: the likeliest of them would be token 0, again and again.
+
+    Args:
+        sums: of each request's logits ``[B]``; finite where all of them are.
+        ended: requests whose answers are complete; theirs do not matter.
+        step: that gave them, counted from 0.
+
+    Raises:
+        NativeError: RUN222.
+    """
+    wrong = [row for row, total in enumerate(sums) if not ended[row] and not isfinite(float(total))]
+    if wrong:
+        raise not_finite(
+            f"the logits of token {step + 1} of "
+            + ("the answer" if len(sums) == 1 else f"answer {wrong[0] + 1}")
+        )
+
+
+def not_finite(what: str) -> NativeError:
+    """Return the error for numbers that overflowed somewhere in a model."""
+    return NativeError(
+        f"{what} are not finite",
+        code="RUN222",
+        why="a sum went beyond the range of its dtype, or the weights hold such values: what "
+        "followed would be no answer",
+        fix="dtype=bfloat16 or dtype=float32; with a quantization, quant=none",
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmtrt.config.generation import FILE, own_settings
 from mmtrt.native.errors import NativeError
 from mmtrt.native.json_file import read_json
 from mmtrt.native.safetensors_file import StoredTensor, read_header
@@ -37,7 +38,7 @@ def open_model(directory: Path) -> HfModel:
             tensor is missing; MDL205 a damaged file.
     """
     config = read_config(directory)
-    generation = directory / "generation_config.json"
+    generation = directory / FILE
     return HfModel(
         directory,
         config,
@@ -45,6 +46,20 @@ def open_model(directory: Path) -> HfModel:
         if generation.is_file()
         else {},
         _tensors(directory),
+    )
+
+
+def generation_settings(directory: Path) -> dict[str, Any]:
+    """Return the generation settings of a model that change its answers.
+
+    Raises:
+        NativeError: MDL201, if its ``config.json`` or ``generation_config.json`` cannot be read.
+    """
+    generation = directory / FILE
+    what = "the model's generation settings"
+    return own_settings(
+        read_config(directory),
+        read_json(generation, code="MDL201", what=what) if generation.is_file() else None,
     )
 
 

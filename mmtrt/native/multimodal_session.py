@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from mmtrt.native.aot_engine_session import open_engines
-from mmtrt.native.errors import NativeError
+from mmtrt.native.errors import NativeError, said
 from mmtrt.native.families import family_of
 from mmtrt.native.frontend import Frontend, Prepared, TakesSounds, TakesVideos
-from mmtrt.native.generation import Generation, ms_since
+from mmtrt.native.generation import Generation, ms_since, not_finite
+from mmtrt.native.hf_model import generation_settings
 from mmtrt.native.image_file import open_image
 from mmtrt.native.limits import START_TOKENS, check_request
 from mmtrt.native.sampling import Sampling
@@ -72,17 +75,34 @@ class MultimodalSession:
         """
         self.engines = open_engines(engine_dir)
         llm = self.engines.llm
-        self.frontend: Frontend = family_of(llm.family).frontend(
-            model_dir, llm, self.engines.vision
-        )
+        self.own = generation_settings(model_dir)
+        """The model's own generation settings."""
+        with _transformers("open the model's processor"):
+            self.frontend: Frontend = family_of(llm.family).frontend(
+                model_dir, llm, self.engines.vision
+            )
 
-    def prompts(self, texts: Sequence[str], *, images: int) -> list[str]:
-        """Return texts that have as many images each, as the model was trained to read them.
+    def prompts(
+        self, texts: Sequence[str], *, images: int | Sequence[int], media: str = ""
+    ) -> list[str]:
+        """Return the texts of a batch as the model was trained to read them.
+
+        Args:
+            texts: one for each request.
+            images: how many each request has, or all of them alike.
+            media: ``video`` or ``audio``, where each request has one.
 
         Raises:
-            NativeError: RUN212, if a text holds more or fewer placeholders than it has images.
+            NativeError: RUN212, if a text holds other placeholders than those of what it shows;
+                RUN224, if the model's chat template refuses it.
         """
-        return [self.frontend.prompt(text, images) for text in texts]
+        pairs = [*zip(texts, [images] * len(texts) if isinstance(images, int) else images)]
+        with _transformers("put the text into its chat template"):
+            if media == "video":
+                return [self._videos.video_prompt(text) for text in texts]
+            if media == "audio":
+                return [self._sounds.sound_prompt(*pair) for pair in pairs]
+            return [self.frontend.prompt(*pair) for pair in pairs]
 
     def prepare(
         self,
@@ -94,20 +114,22 @@ class MultimodalSession:
         """Read images and sounds, or the videos, and return the batch as tensors.
 
         Raises:
-            NativeError: RUN21x, if a file cannot be read or the model cannot take it.
+            NativeError: RUN21x, if a file cannot be read or the model cannot take it; RUN224, if
+                its processor refuses the request.
         """
         # The same file may stand for several requests: read it once.
         opened = {path: open_image(path) for paths in image_paths for path in paths}
-        if clips:
-            videos = {clip: open_video(clip.path, clip.frames) for clip in clips}
-            return self._videos.prepare_videos(prompts, [videos[clip] for clip in clips])
+        videos = {clip: open_video(clip.path, clip.frames) for clip in clips}
+        rate = self._sounds.sampling_rate if sound_paths else 0
+        sounds = {path: open_sound(path, rate) for path in sound_paths}
         pictures = [[opened[path] for path in paths] for paths in image_paths]
-        if sound_paths:
-            rate = self._sounds.sampling_rate
-            sounds = {path: open_sound(path, rate) for path in sound_paths}
-            heard = [sounds[path] for path in sound_paths]
-            return self._sounds.prepare_sounds(prompts, pictures, heard)
-        return self.frontend.prepare(prompts, pictures)
+        with _transformers("take the request"):
+            if clips:
+                return self._videos.prepare_videos(prompts, [videos[clip] for clip in clips])
+            if sound_paths:
+                heard = [sounds[path] for path in sound_paths]
+                return self._sounds.prepare_sounds(prompts, pictures, heard)
+            return self.frontend.prepare(prompts, pictures)
 
     def answer(
         self,
@@ -128,11 +150,12 @@ class MultimodalSession:
             clips: the video of each request, or nothing at all; not beside images.
             sound_paths: the sound of each request, or nothing at all; not beside videos.
             max_new_tokens: most tokens of an answer.
-            sampling: how tokens are chosen; greedy by default.
+            sampling: what is asked of the choice of tokens, over the model's own settings.
             keep_logits: keep the logits of every step in the result.
 
         Raises:
-            NativeError: RUN2xx, if the request does not fit or its images cannot be read.
+            NativeError: RUN2xx, if the request does not fit, its images cannot be read, or numbers
+                overflow.
         """
         paths = [list(each) for each in image_paths] or [[] for _ in texts]
         if clips and any(paths):
@@ -143,13 +166,9 @@ class MultimodalSession:
                 fix="leave --image-path or --video-path out",
             )
         if sound_paths:
-            self._check_sounds(paths, clips, sampling or Sampling())
-        if clips:
-            prompts = [self._videos.video_prompt(text) for text in texts]
-        elif sound_paths:
-            prompts = [self._sounds.sound_prompt(*pair) for pair in zip(texts, map(len, paths))]
-        else:
-            prompts = [self.frontend.prompt(*pair) for pair in zip(texts, map(len, paths))]
+            _check_sounds(clips)
+        media = "video" if clips else "audio" if sound_paths else ""
+        prompts = self.prompts(texts, images=[*map(len, paths)], media=media)
         prepared = self.prepare(prompts, paths, clips, sound_paths)
         engines = self.engines
         is_apart = engines.llm.component == "decoder"
@@ -169,21 +188,27 @@ class MultimodalSession:
             started = perf_counter()
             features = engines.encode_images(prepared.pixels, prepared.vision_items)
             vision_ms = ms_since(started)
+            _check_features(features, "the features of the pictures")
         audio_ms = 0.0
         if prepared.sounds:
             engines.load("audio")
             started = perf_counter()
             sounds = [engines.encode_sound(sound) for sound in prepared.sounds]
             audio_ms = ms_since(started)
+            for sound in sounds:
+                _check_features(sound, "the features of a sound")
             features = {**(features or {}), "sounds": sounds}
         start = self.frontend.start(prepared, features, engines)
+        singles = prepared.notes.get("singles")
+        # What a decoder writes after is no prompt of the processor's.
+        seen = None if is_apart or singles is None else [ids_of(single) for single in singles]
         generation = engines.generate(
             start.prompts,
             start.table,
             feed=start.feed,
-            placeholder=start.placeholder,
+            seen=seen,
             max_new_tokens=max_new_tokens,
-            sampling=sampling,
+            sampling=replace(sampling or Sampling(), own=self.own),
             keep_logits=keep_logits,
         )
         return Answers(
@@ -204,29 +229,6 @@ class MultimodalSession:
             generation=generation,
             audio_ms=audio_ms,
         )
-
-    def _check_sounds(
-        self, paths: Sequence[Sequence[str]], clips: Sequence[Clip], sampling: Sampling
-    ) -> None:
-        """Refuse what cannot stand beside a sound.
-
-        Raises:
-            NativeError: RUN217.
-        """
-        if clips:
-            raise NativeError(
-                "videos and sounds in one batch",
-                code="RUN217",
-                why="no family takes both",
-                fix="leave --video-path or --audio-path out",
-            )
-        if any(paths) and sampling.repetition_penalty != 1.0:
-            raise NativeError(
-                "a repetition penalty beside pictures and sounds",
-                code="RUN217",
-                why="the rows of a batch stand for one token, that of an image or that of a sound",
-                fix="leave --repetition-penalty, --image-path or --audio-path out",
-            )
 
     @property
     def _sounds(self) -> TakesSounds:
@@ -266,3 +268,55 @@ class MultimodalSession:
                 fix="leave --video-path out",
             )
         return self.frontend
+
+
+def ids_of(single: Mapping[str, Any]) -> list[int]:
+    """Return the ids of one request as the model's processor gives them."""
+    return [int(id_) for id_ in single["input_ids"][0]]
+
+
+def _check_sounds(clips: Sequence[Clip]) -> None:
+    """Refuse what cannot stand beside a sound.
+
+    Raises:
+        NativeError: RUN217.
+    """
+    if clips:
+        raise NativeError(
+            "videos and sounds in one batch",
+            code="RUN217",
+            why="no family takes both",
+            fix="leave --video-path or --audio-path out",
+        )
+
+
+def _check_features(features: Mapping[str, Any], what: str) -> None:
+    """Refuse an encoder's outputs that are no numbers.
+
+    Raises:
+        NativeError: RUN222.
+    """
+    import numpy as np
+
+    if not all(np.isfinite(np.asarray(each).sum(dtype=np.float64)) for each in features.values()):
+        raise not_finite(what)
+
+
+@contextmanager
+def _transformers(doing: str) -> Iterator[None]:
+    """Tell what processors, tokenizers and chat templates raise: they come with the model.
+
+    Raises:
+        NativeError: RUN224.
+    """
+    try:
+        yield
+    except (NativeError, OSError, MemoryError, ModuleNotFoundError):
+        raise
+    except Exception as error:  # templates and processors raise what they like
+        raise NativeError(
+            f"the model's own files cannot {doing}: {said(error)}",
+            code="RUN224",
+            why="its processor, its tokenizer or its chat template refuses",
+            fix="change the request; or repair the files of the model beside its config.json",
+        ) from error

@@ -235,23 +235,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="N",
         help="most tokens of an answer (default 32)",
     )
-    parser.add_argument(
-        "--top-k",
-        type=int,
-        default=1,
-        metavar="K",
-        help="sample among the K likeliest tokens; 1 is greedy (default), 0 is all",
-    )
-    parser.add_argument(
-        "--top-p",
-        type=float,
-        default=0.0,
-        metavar="P",
-        help="sample among the tokens that make up probability P; 0 is off",
-    )
-    parser.add_argument("--temperature", type=float, default=1.0, metavar="T")
-    parser.add_argument("--repetition-penalty", type=float, default=1.0, metavar="R")
-    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    # Bounds and defaults are those of Sampling.
+    for flag, kind, metavar, text in (
+        ("--top-k", int, "K", "sample among the K likeliest tokens; 1 is greedy, 0 is all"),
+        ("--top-p", float, "P", "sample among the tokens that make up probability P; 0 is off"),
+        ("--temperature", float, "T", "divides the logits of what is sampled; 0 is greedy"),
+        ("--repetition-penalty", float, "R", "divides the logits of tokens that were there"),
+        ("--seed", int, "S", "of the random choice"),
+    ):
+        parser.add_argument(flag, type=kind, metavar=metavar, help=text)
     parser.add_argument(
         "--run-profiling",
         action="store_true",
@@ -274,11 +266,11 @@ def _run(flags: argparse.Namespace) -> None:
         batch_size=flags.batch_size,
         max_new_tokens=flags.max_new_tokens,
         sampling=Sampling(
-            top_k=flags.top_k,
-            top_p=flags.top_p,
-            temperature=flags.temperature,
-            repetition_penalty=flags.repetition_penalty,
-            seed=flags.seed,
+            **{
+                name: value
+                for name in ("top_k", "top_p", "temperature", "repetition_penalty", "seed")
+                if (value := getattr(flags, name)) is not None
+            }
         ),
         run_profiling=flags.run_profiling,
     )

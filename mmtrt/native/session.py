@@ -16,7 +16,7 @@ from mmtrt.native.engine_config import EngineConfig
 from mmtrt.native.engine_set import EngineSet, read_engines
 from mmtrt.native.errors import NativeError
 from mmtrt.native.generation import Generation as Generation
-from mmtrt.native.generation import ms_since, write
+from mmtrt.native.generation import as_seen, ms_since, write
 from mmtrt.native.limits import LlmLimits, RequestSize, check_request
 from mmtrt.native.sampling import Sampling
 from mmtrt.native.steps import Feed, Window, pad_left, plain_feed
@@ -197,15 +197,16 @@ class EngineSession:
         sampling: Sampling | None = None,
         keep_logits: bool = False,
         feed: Feed | None = None,
-        placeholder: int | None = None,
+        seen: Sequence[Sequence[int]] | None = None,
     ) -> Generation:
         """Answer a batch of prompts; a request that has ended waits for the others.
 
-        ``placeholder`` is the token that a row of the table stands for, where it is another than
-        the image token.
+        ``seen`` are the ids of each prompt as the model's tokenizer gives them, which penalties
+        meet; where left out, a row of the table is taken for the image token.
 
         Raises:
-            NativeError: RUN201 to RUN206, if a limit is exceeded.
+            NativeError: RUN201 to RUN206, if a limit is exceeded; RUN222 or RUN223, if logits are
+                not finite or the model's generation settings cannot be followed.
         """
         check_request(self.size_of(prompts, new_tokens=max_new_tokens, images=0), self.limits, None)
         self.load("llm")
@@ -213,12 +214,10 @@ class EngineSession:
         logits = self.prefill(prompts, table, new_tokens=max_new_tokens, feed=feed)
         prefill_ms = ms_since(started)
         vocab_size, special = self.llm.vocab_size, self.llm.special_tokens
-        stands_for = special.image if placeholder is None else placeholder
         return write(
             logits,
             self.decode,
-            # For the repetition penalty an image is its placeholder, as in transformers.
-            seen=[[i if i < vocab_size else stands_for or 0 for i in ids] for ids in prompts],
+            seen=seen or as_seen(prompts, vocab_size, special.image),
             special=special,
             max_new_tokens=max_new_tokens,
             sampling=sampling or Sampling(),

@@ -33,11 +33,12 @@ class Run(Stage):
     """Like ``images``."""
     batch_size: int = 1
     max_new_tokens: int
-    top_k: int = 1
-    top_p: float = 0.0
-    temperature: float = 1.0
-    repetition_penalty: float = 1.0
-    seed: int = 0
+    top_k: int | None
+    """``None``, here and below: what the toolchain does by itself; see ``RunRequest``."""
+    top_p: float | None
+    temperature: float | None
+    repetition_penalty: float | None
+    seed: int
     enable_chunked_context: bool = False
     mm_embedding_offloading: bool | None = None
     kv_cache_free_gpu_memory_fraction: float | None = None

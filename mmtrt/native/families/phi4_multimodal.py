@@ -21,7 +21,11 @@ from mmtrt.native.engine_config import EngineConfig
 from mmtrt.native.errors import NativeError
 from mmtrt.native.families.hf_family import HfFamily, Parts
 from mmtrt.native.families.hf_frontend import HfFrontend
-from mmtrt.native.frontend import Engines, Frontend, Prepared, Start, address_rows
+from mmtrt.native.frontend import (
+    Frontend,
+    Prepared,
+    address_rows,
+)
 from mmtrt.native.graph import TRACED_BATCH, Graph
 from mmtrt.native.hf_model import read_config
 from mmtrt.native.llm_graph import CacheShape, PromptTableLlm, llm_graph
@@ -163,15 +167,6 @@ class Phi4Frontend(HfFrontend):
             "pixels": flat("image_pixel_values"),
             "patch_mask": flat("image_attention_mask") > 0,
         }
-
-    def start(
-        self, prepared: Prepared, features: Mapping[str, Any] | None, engines: Engines
-    ) -> Start:
-        """See ``Frontend.start``."""
-        base = super().start(prepared, features, engines)
-        # Rows of a batch stand for one token; requests with both take no penalty of it.
-        is_heard_alone = prepared.sounds and not prepared.pixels
-        return replace(base, placeholder=self._sound_id) if is_heard_alone else base
 
     def table(self, prepared: Prepared, features: Mapping[str, Any]) -> Any:
         """Return the rows of each request: those of all its pictures, then those of its sound."""

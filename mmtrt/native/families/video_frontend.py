@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from mmtrt.native.families.hf_frontend import HfFrontend
-from mmtrt.native.frontend import Engines, Prepared, Start
+from mmtrt.native.frontend import Prepared
 from mmtrt.native.video_file import Video
 from mmtrt.native.video_frames import VideoSettings, read_video_settings
 
@@ -61,14 +61,6 @@ class VideoFrontend(HfFrontend):
     def row_token(self, single: Mapping[str, Any]) -> int | None:
         """Return the image token, or that of a video."""
         return self.config.video_token_id if PIXELS in single else super().row_token(single)
-
-    def start(
-        self, prepared: Prepared, features: Mapping[str, Any] | None, engines: Engines
-    ) -> Start:
-        """See ``Frontend.start``."""
-        base = super().start(prepared, features, engines)
-        singles = prepared.notes["singles"]
-        return Start(prompts=base.prompts, table=base.table, placeholder=self.row_token(singles[0]))
 
 
 def shows_video(shown: Sequence[Mapping[str, Any]]) -> bool:
