@@ -72,9 +72,8 @@ def own_settings(config: Mapping[str, Any], generation: Mapping[str, Any] | None
     """
     found = generation
     if found is None or config.get("model_type") in ASKS_A_PART:
-        text = next(
-            (config[part] for part in _TEXT_PARTS if isinstance(config.get(part), dict)), {}
-        )
+        parts = [config[part] for part in _TEXT_PARTS if isinstance(config.get(part), dict)]
+        text: dict[str, Any] = parts[0] if parts else {}
         outer = {} if config.get("model_type") in ASKS_A_PART else config
         found = {**text, **{name: value for name, value in outer.items() if value is not None}}
     known = {**PROCESSORS, **WARPERS, **NOT_FOLLOWED, "do_sample": False}

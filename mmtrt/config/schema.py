@@ -402,6 +402,12 @@ class NativeFacts:
     """Pictures that every request must show."""
     max_images: Count | None = None
     """Most pictures of one request; any number where ``None``."""
+    placeholders: dict[Literal["image", "video", "audio"], str] = field(default_factory=dict)
+    """What stands for one of them in a prompt; none where the processor puts it in by itself."""
+    frames: list[str] = field(default_factory=list)
+    """Tokens that stand around placeholders, in prompts that hold some."""
+    rows: list[str] = field(default_factory=list)
+    """Further tokens that stand for what is shown, and that no prompt may hold."""
 
 
 @dataclass(frozen=True, kw_only=True)

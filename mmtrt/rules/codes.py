@@ -28,6 +28,7 @@ from mmtrt.rules.host import (
 )
 from mmtrt.rules.model import (
     checkpoint_without_prompt,
+    generation_settings,
     layout_of_authors,
     misleading_path,
     pickled_weights_allowed,
@@ -63,6 +64,7 @@ from mmtrt.rules.run import (
     picture_not_taken,
     picture_too_long,
     pictures_of_one_request,
+    placeholders,
     prompts_images_mismatch,
     pytorch_option_not_supported,
     session_not_supported,
@@ -109,6 +111,7 @@ RULES: dict[str, Rule] = {
         ("MDL104", weights_not_there),
         ("MDL105", checkpoint_without_prompt),
         ("MDL106", layout_of_authors),
+        ("MDL120", generation_settings),
         ("MDL130", processor_not_there),
         ("PAR101", heads_not_divisible),
         ("PAR102", unsupported_parallelism),
@@ -133,6 +136,7 @@ RULES: dict[str, Rule] = {
         ("RUN112", option_without_effect),
         ("RUN113", batch_beyond_runner),
         ("RUN114", chunks_without_paged_attention),
+        ("RUN120", placeholders),
         ("RUN121", medium_unreadable),
         ("RUN122", picture_too_long),
         ("SEC101", pickled_weights_allowed),
