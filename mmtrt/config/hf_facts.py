@@ -14,7 +14,7 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ VISION: dict[str, dict[str, tuple[str, ...]]] = {
     "internvl2": {
         "image_size": ("force_image_size", "vision_config.image_size"),
         "patch_size": ("vision_config.patch_size",),
-        "max_tiles": ("max_dynamic_patch",),
+        "max_tiles": ("max_dynamic_patch", "preprocessor:max_patches"),
     },
     "kosmos2": {**_SQUARE, "image_tokens": ("latent_query_num",)},
     "llava_next": {
@@ -172,7 +172,7 @@ class _Found:
 def refine(
     facts: ModelFacts,
     family: str,
-    model_type: str | None,
+    model_types: Collection[str],
     path: str | None,
     config_dirs: tuple[Path, ...] = (),
 ) -> LocalFacts:
@@ -181,7 +181,8 @@ def refine(
     Args:
         facts: what the recipe states of the variant.
         family: which tells where the files say what.
-        model_type: of the recipe. A model of another type is left to the rule that tells so.
+        model_types: of the recipe, and of the layout of transformers where that is another; any
+            where empty. A model of another type is left to the rule that tells so.
         path: its directory, ``asset://name``, or ``None``.
         config_dirs: the user's own directories, for assets.
 
@@ -192,7 +193,8 @@ def refine(
     config = None if directory is None else _read(directory / "config.json")
     if directory is None or config is None:
         return LocalFacts(facts)
-    if model_type is not None and config.data.get("model_type", model_type) != model_type:
+    stated_type = config.data.get("model_type")
+    if model_types and stated_type is not None and stated_type not in model_types:
         return LocalFacts(facts)
     found = dict(_found(family, config, _preprocessor(directory)))
     stated = {f.name: getattr(facts, f.name) for f in dataclasses.fields(facts)}
@@ -337,6 +339,7 @@ def _edge(model: ModelFacts) -> int | None:
 def _internvl2(model: ModelFacts, config: _File) -> dict[str, Any]:
     """Source: ``modeling_internvl_chat.py``, ``num_image_token``."""
     edge, ratio = _edge(model), config.get(("downsample_ratio",))
+    ratio = 0.5 if ratio is None else ratio  # the default of both layouts' configuration classes
     if edge is None or isinstance(ratio, bool) or not isinstance(ratio, (int, float)):
         return {}
     return {"image_tokens": int(edge**2 * ratio**2) or None}

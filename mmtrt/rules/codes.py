@@ -26,6 +26,7 @@ from mmtrt.rules.model import (
     layout_of_authors,
     misleading_path,
     pickled_weights_allowed,
+    rotations_not_known,
     unpinned_revision,
     weights_not_there,
     wrong_model_type,
@@ -67,9 +68,11 @@ from mmtrt.rules.sizes import (
     num_tokens_too_small,
     positions_exceeded,
     request_too_large,
+    rotations_change,
     seq_len_too_small,
     too_many_frames,
     vision_batch_too_small,
+    window_exceeded,
 )
 
 RULES: dict[str, Rule] = {
@@ -99,6 +102,7 @@ RULES: dict[str, Rule] = {
         ("MDL104", weights_not_there),
         ("MDL105", checkpoint_without_prompt),
         ("MDL106", layout_of_authors),
+        ("MDL120", rotations_not_known),
         ("PAR101", heads_not_divisible),
         ("PAR102", unsupported_parallelism),
         ("PAR103", pipeline_too_deep),
@@ -133,6 +137,8 @@ RULES: dict[str, Rule] = {
         ("SIZ107", num_tokens_too_small),
         ("SIZ108", encoder_len_too_small),
         ("SIZ109", too_many_frames),
+        ("SIZ120", rotations_change),
+        ("SIZ121", window_exceeded),
     )
 }
 
