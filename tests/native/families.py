@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.native.layouts import LAYOUTS, publish
 from tests.native.tiny_llava import make_image
 
 NEW_TOKENS = 8
@@ -111,7 +112,9 @@ def joined_left(name: str, singles: Sequence[dict[str, Any]]) -> Any:
 class Built:
     """One family's model directory and engines."""
 
-    def __init__(self, case: Case, directory: Path, engine: str = "onnxruntime") -> None:
+    def __init__(
+        self, case: Case, directory: Path, engine: str = "onnxruntime", *, published: bool = False
+    ) -> None:
         from mmtrt.config.root import asset
         from mmtrt.native.make_tiny import make_tiny
 
@@ -126,6 +129,9 @@ class Built:
             self.model_dir.symlink_to(asset(case.asset))
         else:
             make_tiny(case.model, self.model_dir, 0)
+        if published and case.model in LAYOUTS:
+            tiny, self.model_dir = self.model_dir, directory / "published"
+            publish(tiny, self.model_dir, case.model)
         started = perf_counter()
         self._build()
         self.build_s = perf_counter() - started
@@ -188,7 +194,7 @@ class Built:
         from mmtrt.native.hf_model import read_config
 
         (name,) = read_config(self.model_dir)["architectures"]
-        return getattr(transformers, name).from_pretrained(self.model_dir).eval()
+        return getattr(transformers, name).from_pretrained(self.model_dir, dtype="float32").eval()
 
     @cached_property
     def processor(self) -> Any:
