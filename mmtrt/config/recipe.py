@@ -114,7 +114,8 @@ def resolve(
         )
     stated = file.variants[variant_name]
     path = settings.model.path or stated.path
-    types = {stated.hf_model_type or file.hf_model_type, file.native_model_type} - {None}
+    of_layouts = (stated.hf_model_type or file.hf_model_type, file.native_model_type)
+    types = {each for each in of_layouts if each is not None}
     local = refine(stated.facts, file.family, types, path, config_dirs)
     variant = dataclasses.replace(stated, facts=local.facts)
     native = _native(settings, variant)

@@ -34,6 +34,7 @@ from mmtrt.sizing.rotary import rotations_of
 
 PARTS: tuple[ComponentName, ...] = ("llm", "encoder", "decoder")
 
+
 def build_llm(
     checkpoint_dir: Path,
     output_dir: Path,
@@ -127,7 +128,9 @@ def _check_model(text: dict[str, Any], family: str, max_seq_len: int) -> None:
             fix=f"use --max-seq-len {window} or less",
         )
     for rope in rotations_of(text, family):
-        if rope.depends_on_length and (rope.constant_len is None or max_seq_len > rope.constant_len):
+        if rope.depends_on_length and (
+            rope.constant_len is None or max_seq_len > rope.constant_len
+        ):
             raise NativeError(
                 f"max_seq_len is {max_seq_len}, rope_type {rope.rope_type!r} rotates otherwise "
                 f"beyond {rope.constant_len}",

@@ -10,10 +10,12 @@ An exported graph holds the rotations of the short form. The model itself takes 
 token once a sequence is longer.
 
 ## Example
-    mmtrt check recipe=phi4_multimodal backend=native model.path=/models/phi-4-hf max_seq_len=8192
+    mmtrt check recipe=phi4_multimodal backend=native model.path=/models/phi-4-hf
+        run.image=/models/picture.png max_seq_len=8192
 
 ## Use instead
-    mmtrt check recipe=phi4_multimodal backend=native model.path=/models/phi-4-hf max_seq_len=4096
+    mmtrt check recipe=phi4_multimodal backend=native model.path=/models/phi-4-hf
+        run.image=/models/picture.png max_seq_len=4096
 
 ## Source
 transformers 5.23, ``modeling_rope_utils.dynamic_rope_update``.
@@ -71,9 +73,7 @@ def limits_within(plan: Plan, longest: int) -> str:
         sizes = ([side, side] for side in SIDES)
         cost = ((size, priced(plan.recipe, Workload(image_size=size))) for size in sizes)
         heard = shown - prompt_tokens(sizing.demand, sizing.image)
-        taken = (
-            (size, prompt_tokens(sizing.demand, each, heard)) for size, each in cost if each
-        )
+        taken = ((size, prompt_tokens(sizing.demand, each, heard)) for size, each in cost if each)
         fits = ((size, tokens) for size, tokens in taken if tokens + text + 1 <= longest)
         size, shown = next(fits, ([SIDES[-1]] * 2, 0))
         words.append(f"workload.image_size=[{size[0]},{size[1]}]")
