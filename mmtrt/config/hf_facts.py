@@ -24,7 +24,7 @@ from mmtrt.config.root import ASSET_SCHEME, asset, display
 from mmtrt.config.schema import ModelFacts
 from mmtrt.errors import RecipeError
 from mmtrt.sizing.features import VisionShape
-from mmtrt.sizing.features.cross_attention import SWIN_MERGES
+from mmtrt.sizing.features.cross_attention import SWIN_MERGES, swin_grid
 
 Keys = tuple[str, ...]
 """Where a value stands in a JSON file, from the top."""
@@ -357,8 +357,10 @@ def _nougat(model: ModelFacts, config: _File) -> dict[str, Any]:
     """Source: transformers ``DonutSwinModel``, whose stages halve the grid between them."""
     if model.image_size is None or model.patch_size is None:
         return {}
-    height, width = (side // (model.patch_size * 2**SWIN_MERGES) for side in model.image_size)
-    return {"image_tokens": height * width or None}
+    depths = config.get(("encoder", "depths"))
+    merges = len(depths) - 1 if isinstance(depths, list) and depths else SWIN_MERGES
+    size = (model.image_size[0], model.image_size[1])
+    return {"image_tokens": math.prod(swin_grid(size, model.patch_size, merges))}
 
 
 def _vila(model: ModelFacts, config: _File) -> dict[str, Any]:
