@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 LFS_FIRST_LINE = b"version https://git-lfs"
 LFS_MAX_BYTES = 1024
 """A pointer must be smaller than this. Source: git-lfs docs/spec.md."""
 INDEX_SUFFIX = ".safetensors.index.json"
+
+
+def is_passed_over(index: str, names: Collection[str]) -> bool:
+    """Return whether an index is not read, because the weights lie beside it in one file.
+
+    Source: transformers 5.23, ``modeling_utils._get_resolved_checkpoint_files``.
+    """
+    return index.removesuffix(".index.json") in names
 
 
 def is_lfs_pointer(path: Path) -> bool:

@@ -14,7 +14,7 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from mmtrt.config.root import ASSET_SCHEME, asset, display
 from mmtrt.config.schema import ModelFacts
 from mmtrt.errors import RecipeError
 from mmtrt.sizing.features import VisionShape
-from mmtrt.sizing.features.cross_attention import SWIN_MERGES
+from mmtrt.sizing.features.cross_attention import SWIN_MERGES, swin_grid
 
 Keys = tuple[str, ...]
 """Where a value stands in a JSON file, from the top."""
@@ -76,7 +76,7 @@ VISION: dict[str, dict[str, tuple[str, ...]]] = {
     "internvl2": {
         "image_size": ("force_image_size", "vision_config.image_size"),
         "patch_size": ("vision_config.patch_size",),
-        "max_tiles": ("max_dynamic_patch",),
+        "max_tiles": ("max_dynamic_patch", "preprocessor:max_patches"),
     },
     "kosmos2": {**_SQUARE, "image_tokens": ("latent_query_num",)},
     "llava_next": {
@@ -172,7 +172,7 @@ class _Found:
 def refine(
     facts: ModelFacts,
     family: str,
-    model_type: str | None,
+    model_types: Collection[str],
     path: str | None,
     config_dirs: tuple[Path, ...] = (),
 ) -> LocalFacts:
@@ -181,7 +181,8 @@ def refine(
     Args:
         facts: what the recipe states of the variant.
         family: which tells where the files say what.
-        model_type: of the recipe. A model of another type is left to the rule that tells so.
+        model_types: of the recipe, and of the layout of transformers where that is another; any
+            where empty. A model of another type is left to the rule that tells so.
         path: its directory, ``asset://name``, or ``None``.
         config_dirs: the user's own directories, for assets.
 
@@ -192,7 +193,8 @@ def refine(
     config = None if directory is None else _read(directory / "config.json")
     if directory is None or config is None:
         return LocalFacts(facts)
-    if model_type is not None and config.data.get("model_type", model_type) != model_type:
+    stated_type = config.data.get("model_type")
+    if model_types and stated_type is not None and stated_type not in model_types:
         return LocalFacts(facts)
     found = dict(_found(family, config, _preprocessor(directory)))
     stated = {f.name: getattr(facts, f.name) for f in dataclasses.fields(facts)}
@@ -351,6 +353,7 @@ def _edge(model: ModelFacts) -> int | None:
 def _internvl2(model: ModelFacts, config: _File) -> dict[str, Any]:
     """Source: ``modeling_internvl_chat.py``, ``num_image_token``."""
     edge, ratio = _edge(model), config.get(("downsample_ratio",))
+    ratio = 0.5 if ratio is None else ratio  # the default of both layouts' configuration classes
     if edge is None or isinstance(ratio, bool) or not isinstance(ratio, (int, float)):
         return {}
     return {"image_tokens": int(edge**2 * ratio**2) or None}
@@ -368,8 +371,10 @@ def _nougat(model: ModelFacts, config: _File) -> dict[str, Any]:
     """Source: transformers ``DonutSwinModel``, whose stages halve the grid between them."""
     if model.image_size is None or model.patch_size is None:
         return {}
-    height, width = (side // (model.patch_size * 2**SWIN_MERGES) for side in model.image_size)
-    return {"image_tokens": height * width or None}
+    depths = config.get(("encoder", "depths"))
+    merges = len(depths) - 1 if isinstance(depths, list) and depths else SWIN_MERGES
+    size = (model.image_size[0], model.image_size[1])
+    return {"image_tokens": math.prod(swin_grid(size, model.patch_size, merges))}
 
 
 def _vila(model: ModelFacts, config: _File) -> dict[str, Any]:

@@ -63,6 +63,11 @@ class Recipe:
         return self.settings.recipe
 
     @property
+    def native(self) -> schema.NativeFacts:
+        """What differs for native engines; nothing where others are built."""
+        return _native(self.settings, self.variant)
+
+    @property
     def name(self) -> str:
         """The family's name."""
         return self.file.name
@@ -76,9 +81,11 @@ class Recipe:
         """Tell where a limit was written; for one that is derived, where it could be."""
         keys = tuple(name.split("."))
         if self.sizing.limits[name].source == "recipe":
-            own = ("recipe", "variants", self.variant_name, "limits")
-            is_own = _stated(self.variant.limits)[name] is not None
-            return self.where((*own, *keys) if is_own else ("recipe", "limits", *keys))
+            own = ("variants", self.variant_name)
+            for place, limits in ((own, self.variant.limits), (("native",), self.native.limits)):
+                if _stated(limits)[name] is not None:
+                    return self.where(("recipe", *place, "limits", *keys))
+            return self.where(("recipe", "limits", *keys))
         return self.where(keys)
 
 
@@ -108,14 +115,17 @@ def resolve(
         )
     stated = file.variants[variant_name]
     path = settings.model.path or stated.path
-    model_type = stated.hf_model_type or file.hf_model_type
-    local = refine(stated.facts, file.family, model_type, path, config_dirs)
+    of_layouts = (stated.hf_model_type or file.hf_model_type, file.native_model_type)
+    types = {each for each in of_layouts if each is not None}
+    local = refine(stated.facts, file.family, types, path, config_dirs)
     variant = dataclasses.replace(stated, facts=local.facts)
+    native = _native(settings, variant)
     run = _with_defaults(
         "run",
         settings.run,
         {
             ("recipe", "run"): file.run,
+            ("recipe", "native", "run"): native.run,
             ("recipe", "variants", variant_name, "run"): variant.run,
         },
         where,
@@ -131,10 +141,10 @@ def resolve(
         variant=variant,
         model_name=_model_name(settings, variant, variant_name),
         dtype=settings.dtype or variant.dtype or file.dtype,
-        workflow=settings.workflow or variant.workflow or file.workflow,
+        workflow=_workflow(settings, variant),
         run=run,
         evaluation=evaluation,
-        stages=_stages(file, variant),
+        stages=_stages(_stages(file.stages, native.stages), variant.stages),
         quant=_quant(settings),
         sessions=tuple(sessions),
         sizing=_size(settings, variant, run, where, local.because),
@@ -145,12 +155,26 @@ def resolve(
     )
 
 
-def _stages(file: schema.RecipeFile, variant: schema.Variant) -> dict[str, schema.StageSpec]:
-    """Return the graph; the variant's own stages stand where it takes one of the recipe's away."""
-    new = {name: spec for name, spec in variant.stages.items() if name not in file.stages}
+def _native(settings: schema.Settings, variant: schema.Variant) -> schema.NativeFacts:
+    """Return what differs for native engines; nothing where others are built."""
+    backend = settings.backend.name
+    chosen = variant.backend if backend == "auto" else backend
+    return settings.recipe.native if chosen == "native" else schema.NativeFacts()
+
+
+def _workflow(settings: schema.Settings, variant: schema.Variant) -> schema.Workflow:
+    native = _native(settings, variant)
+    return settings.workflow or variant.workflow or native.workflow or settings.recipe.workflow
+
+
+def _stages(
+    common: Mapping[str, schema.StageSpec], own: Mapping[str, schema.StageSpec | None]
+) -> dict[str, schema.StageSpec]:
+    """Return a graph with stages of its own, which stand where it takes a common one away."""
+    new = {name: spec for name, spec in own.items() if name not in common}
     merged: dict[str, schema.StageSpec | None] = {}
-    for name, spec in file.stages.items():
-        merged[name] = variant.stages.get(name, spec)
+    for name, spec in common.items():
+        merged[name] = own.get(name, spec)
         if merged[name] is None:
             merged |= new
     return {name: spec for name, spec in (merged | new).items() if spec is not None}
@@ -191,12 +215,14 @@ def _with_defaults(
             raise RecipeError(
                 f"{typed.dotted(first.path)} {first.message}", code="CFG101", at=where(first.path)
             )
-        merged |= {key: value for key, value in values.items() if value is not None}
+        merged |= values
     blank = type(asked)()
     unsaid = {
         name: value
         for name, value in merged.items()
-        if getattr(asked, name) == getattr(blank, name) and not _is_said((section, name), where)
+        if value is not None
+        and getattr(asked, name) == getattr(blank, name)
+        and not _is_said((section, name), where)
     }
     return dataclasses.replace(asked, **unsaid)
 
@@ -245,7 +271,7 @@ def _size(
     Raises:
         RecipeError: CFG111 for a family without calculator, CFG113 for a fact that it lacks.
     """
-    file, asked = settings.recipe, settings.workload
+    file, asked, native = settings.recipe, settings.workload, _native(settings, variant)
     usual = _demand([variant.workload, file.workload], run, frozenset())
     demand = _demand(
         [asked, variant.workload, file.workload],
@@ -260,12 +286,16 @@ def _size(
         return solve(
             demand,
             image,
-            {**_stated(file.limits), **_drop_none(_stated(variant.limits))},
+            {
+                **_stated(file.limits),
+                **_drop_none(_stated(native.limits)),
+                **_drop_none(_stated(variant.limits)),
+            },
             _stated(settings),
-            prompt_table=variant.prompt_table or file.prompt_table,
+            prompt_table=variant.prompt_table or native.prompt_table or file.prompt_table,
             visual_input=variant.visual_input or file.visual_input,
             architecture=variant.architecture or file.architecture,
-            workflow=settings.workflow or variant.workflow or file.workflow,
+            workflow=_workflow(settings, variant),
             audio=audio_features(file.family, demand.audio_seconds, flavour),
             usual=_prompt_tokens(file.family, shape, usual, flavour),
         )
@@ -336,9 +366,9 @@ def _demand(
 def _flavour(settings: schema.Settings, variant: schema.Variant) -> Flavour:
     """Return whose arithmetic counts: only TensorRT-LLM's engines are fed by its own runner."""
     backend = settings.backend.name
-    workflow = settings.workflow or variant.workflow or settings.recipe.workflow
     chosen = variant.backend if backend == "auto" else backend
-    return "hf" if chosen == "native" or workflow == "pytorch" else "trtllm"
+    is_theirs = chosen == "native" or _workflow(settings, variant) == "pytorch"
+    return "hf" if is_theirs else "trtllm"
 
 
 def _cost(family: str, shape: VisionShape, demand: Demand, flavour: Flavour) -> ImageCost:

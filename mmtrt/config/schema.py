@@ -394,7 +394,7 @@ class RunnerFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class NativeFacts:
-    """What mmtrt's own engines make of a request to this family."""
+    """What differs where mmtrt's own engines run this family, whichever checkpoint they are of."""
 
     media: list[Literal["video", "audio"]] = field(default_factory=list)
     """What a request may show beside pictures, or in their place."""
@@ -408,6 +408,15 @@ class NativeFacts:
     """Tokens that stand around placeholders, in prompts that hold some."""
     rows: list[str] = field(default_factory=list)
     """Further tokens that stand for what is shown, and that no prompt may hold."""
+    stages: dict[str, StageSpec | None] = field(default_factory=dict)
+    """Stages that its graph has in place of the recipe's; ``null`` takes one away."""
+    workflow: Workflow | None = None
+    """The recipe's where ``None``."""
+    prompt_table: PromptTable | None = None
+    """The recipe's where ``None``."""
+    limits: LimitChoices = field(default_factory=LimitChoices)
+    run: dict[str, Any] = field(default_factory=dict)
+    """Defaults for ``run.*`` keys; ``null`` drops the recipe's."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmtrt.native.aot_engine import (
     AotTarget,
@@ -29,12 +30,9 @@ from mmtrt.native.limits import START_TOKENS, LlmLimits, check_limits
 from mmtrt.native.onnx_export import MODEL_FILE, export_onnx
 from mmtrt.native.progress import mebibytes, say
 from mmtrt.native.tensorrt_lower import PlanTarget, add_target, lower, target_of
+from mmtrt.sizing.rotary import rotations_of
 
 PARTS: tuple[ComponentName, ...] = ("llm", "encoder", "decoder")
-
-# Rotations that change with the length of the prompt cannot become constants of a graph.
-# Source: transformers 5.23, modeling_rope_utils.dynamic_rope_update.
-_DYNAMIC_ROPES = ("dynamic", "longrope")
 
 
 def build_llm(
@@ -73,7 +71,7 @@ def build_llm(
         )
     family = family_of(component.family)
     text = family.text_config(component)
-    _check_model(text, limits.max_seq_len)
+    _check_model(text, component.family, limits.max_seq_len)
     packed = f", {component.quantization.format}" if component.quantization else ""
     name = "LLM" if component.component == "llm" else component.component
     verb = "compiling" if aot else "exporting"
@@ -118,7 +116,7 @@ def _of_part(limits: LlmLimits, component: Component, *, has_table: bool) -> dic
     return {name: value for name, value in limits.to_json().items() if name not in foreign}
 
 
-def _check_model(text: dict[str, object], max_seq_len: int) -> None:
+def _check_model(text: dict[str, Any], family: str, max_seq_len: int) -> None:
     window = text.get("sliding_window")
     if text.get("use_sliding_window") is False:
         window = None
@@ -129,16 +127,16 @@ def _check_model(text: dict[str, object], max_seq_len: int) -> None:
             why="the graph attends to the whole cache, which equals the model up to its window",
             fix=f"use --max-seq-len {window} or less",
         )
-    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
-    assert isinstance(rope, dict)
-    # A model with windows has the parameters of each kind of layer by its name.
-    for each in rope.values() if all(isinstance(v, dict) for v in rope.values()) else (rope,):
-        kind = each.get("rope_type", each.get("type", "default"))
-        if kind in _DYNAMIC_ROPES:
+    for rope in rotations_of(text, family):
+        if rope.depends_on_length and (
+            rope.constant_len is None or max_seq_len > rope.constant_len
+        ):
             raise NativeError(
-                f"rope_type {kind!r} is not supported",
+                f"max_seq_len is {max_seq_len}, rope_type {rope.rope_type!r} rotates otherwise "
+                f"beyond {rope.constant_len}",
                 code="ENG203",
-                why="its rotations change with the length of the prompt",
+                why="the graph holds one set of rotations",
+                fix=f"use --max-seq-len {rope.constant_len} or less",
             )
 
 

@@ -18,7 +18,8 @@ STORED_NAME = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 DTYPE_NAME = {stored: name for name, stored in STORED_NAME.items()}
 """The reverse: type name of the file format to type name of the command line."""
 
-_FLOATS = ("F64", "F32", "F16", "BF16")
+FLOATS = ("F64", "F32", "F16", "BF16")
+"""Types of the file format that a weight may be stored in."""
 _BF16_SHIFT = 16
 _BF16_NAN = 0x7FC0
 
@@ -31,7 +32,7 @@ def cast_tensor(
     Raises:
         NativeError: MDL206 while writing, if a finite value does not fit the new type.
     """
-    if dtype is None or dtype == tensor.dtype or tensor.dtype not in _FLOATS:
+    if dtype is None or dtype == tensor.dtype or tensor.dtype not in FLOATS:
         return PlannedTensor(name, tensor.dtype, tensor.shape, tensor.chunks)
     return PlannedTensor(name, dtype, tensor.shape, lambda: _cast_chunks(tensor, dtype))
 

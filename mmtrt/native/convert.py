@@ -44,7 +44,16 @@ def convert(
             or PAR202, if its language model cannot be split between so many ranks.
     """
     # The type is asked before the weights: "not a LLaVA" is the better message of the two.
-    family = family_of(read_config(model_dir).get("model_type"))
+    document = read_config(model_dir)
+    family = family_of(document.get("model_type"))
+    if isinstance(packed := document.get("quantization_config"), dict) and packed:
+        method = packed.get("quant_method", "bitsandbytes")
+        raise NativeError(
+            f"{model_dir}: the weights are quantized already: {method}",
+            code="MDL206",
+            why="quantization_config in config.json says so",
+            fix="take the model that is not quantized; mmtrt quantizes it: quant=int4_wo",
+        )
     model = open_model(model_dir)
     names = family.component_names(model)
     stored = None if dtype == "auto" else STORED_NAME[dtype]

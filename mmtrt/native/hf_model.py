@@ -13,9 +13,8 @@ from mmtrt.config.generation import FILE, own_settings
 from mmtrt.native.errors import NativeError
 from mmtrt.native.json_file import read_json
 from mmtrt.native.safetensors_file import StoredTensor, read_header
+from mmtrt.sizing.weights import INDEX, WHOLE, chosen_file
 
-_INDEX = "model.safetensors.index.json"
-_SINGLE = "model.safetensors"
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -45,7 +44,7 @@ def open_model(directory: Path) -> HfModel:
         read_json(generation, code="MDL201", what="the model's generation settings")
         if generation.is_file()
         else {},
-        _tensors(directory),
+        _tensors(directory, config),
     )
 
 
@@ -79,12 +78,14 @@ def read_config(directory: Path) -> dict[str, Any]:
     )
 
 
-def _tensors(directory: Path) -> dict[str, StoredTensor]:
-    if not (directory / _INDEX).is_file():
-        if (directory / _SINGLE).is_file():
-            return read_header(directory / _SINGLE)
+def _tensors(directory: Path, config: dict[str, Any]) -> dict[str, StoredTensor]:
+    """Return the tensors of the one set of weights that transformers loads."""
+    chosen = chosen_file([path.name for path in directory.iterdir()], config)
+    if chosen is None:
         raise _no_weights(directory)
-    index = read_json(directory / _INDEX, code="MDL204", what="the list of weight shards")
+    if not chosen.endswith(".json"):
+        return read_header(directory / chosen)
+    index = read_json(directory / chosen, code="MDL204", what="the list of weight shards")
     weight_map: dict[str, str] = index.get("weight_map") or {}
     tensors: dict[str, StoredTensor] = {}
     for shard in sorted(set(weight_map.values())):
@@ -93,7 +94,7 @@ def _tensors(directory: Path) -> dict[str, StoredTensor]:
             raise NativeError(
                 f"{directory}: the weight shard {shard} is missing",
                 code="MDL204",
-                why=f"{_INDEX} lists it",
+                why=f"{chosen} lists it",
                 fix="finish the download of the model",
             )
         header = read_header(directory / shard)
@@ -101,7 +102,8 @@ def _tensors(directory: Path) -> dict[str, StoredTensor]:
         absent = [name for name in wanted if name not in header]
         if absent:
             raise NativeError(f"{directory / shard}: {absent[0]} is missing", code="MDL204")
-        tensors.update((name, header[name]) for name in wanted)
+        # Of a shard transformers loads all, whatever the index says.
+        tensors |= header
     return tensors
 
 
@@ -115,7 +117,7 @@ def _no_weights(directory: Path) -> NativeError:
             fix="save the model with safe_serialization=True, or take a revision with safetensors",
         )
     return NativeError(
-        f"{directory}: neither {_SINGLE} nor {_INDEX}",
+        f"{directory}: neither {WHOLE} nor {INDEX}",
         code="MDL203",
         fix="give --model-dir a directory that holds the weights",
     )

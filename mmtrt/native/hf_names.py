@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from mmtrt.native.casting import FLOATS
 from mmtrt.native.errors import NativeError
 from mmtrt.native.hf_model import HfModel
+from mmtrt.native.progress import say
 
 _RECOMPUTED = (r"rotary_emb\.inv_freq$", r"\.position_ids$")
 """Buffers that old files store and that follow from the configuration."""
@@ -26,8 +28,9 @@ def names_in_files(skeleton: Any, model: HfModel) -> dict[str, str]:
         model: the files.
 
     Raises:
-        NativeError: MDL204, if a tensor is missing or has another shape; MDL207, if a tensor has
-            no place in the model; MDL208, if a tensor must be split or merged.
+        NativeError: MDL204, if a tensor is missing or has another shape; MDL206, if it is of
+            another kind; MDL207, if one is missing and one has no place in the model; MDL208, if a
+            tensor must be split or merged.
 
     Source: transformers 5.23, core_model_loading.convert_and_load_state_dict_in_model.
     """
@@ -40,18 +43,15 @@ def names_in_files(skeleton: Any, model: HfModel) -> dict[str, str]:
     wanted = skeleton.state_dict()
     prefix = skeleton.base_model_prefix
     found: dict[str, str] = {}
+    unknown: list[str] = []
     for source, tensor in sorted(model.tensors.items()):
         target, pattern = rename_source_key(source, renamings, converters, prefix, wanted)
         if target not in wanted:
             target, pattern = rename_source_key(source, [], [], prefix, wanted)
         if target not in wanted:
-            if _is_known_leftover(skeleton, target):
-                continue
-            raise NativeError(
-                f"{source}: the model has no such tensor",
-                code="MDL207",
-                fix="check that config.json and the weights belong to the same model",
-            )
+            if not _is_known_leftover(skeleton, target):
+                unknown.append(source)
+            continue
         if pattern is not None:
             raise NativeError(
                 f"{source}: must be converted with others, which is not supported", code="MDL208"
@@ -61,6 +61,15 @@ def names_in_files(skeleton: Any, model: HfModel) -> dict[str, str]:
                 f"{source}: has shape {list(tensor.shape)}, config.json asks for "
                 f"{list(wanted[target].shape)}",
                 code="MDL204",
+                why="the weights are of another model, or packed by a quantization",
+                fix="check that config.json and the weights belong to the same, unquantized model",
+            )
+        if wanted[target].is_floating_point() and tensor.dtype not in FLOATS:
+            raise NativeError(
+                f"{source}: is stored as {tensor.dtype}",
+                code="MDL206",
+                why=f"a weight is read as {', '.join(FLOATS)}; others belong to a quantization",
+                fix="take the model that is not quantized",
             )
         found[target] = source
     tied = skeleton.all_tied_weights_keys
@@ -69,6 +78,17 @@ def names_in_files(skeleton: Any, model: HfModel) -> dict[str, str]:
         if source in found:
             found.pop(target, None)
     missing = [name for name in wanted if name not in found and name not in tied]
+    if unknown and missing:
+        raise NativeError(
+            f"{unknown[0]}: the model has no such tensor",
+            code="MDL207",
+            why=f"and {missing[0]} is not there",
+            fix="check that config.json and the weights belong to the same model",
+        )
+    if unknown:
+        # As transformers does: what no module asks for is passed over, and told.
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        say(f"not read, the model has no such tensor: {unknown[0]}{more}")
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise NativeError(

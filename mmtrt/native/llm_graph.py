@@ -32,6 +32,7 @@ class PromptTableLlm(nn.Module):
     def __init__(self, decoder: Any, lm_head: Any, *, vocab_size: int, max_seq_len: int) -> None:
         """Wrap decoder and head of a transformers model that uses eager attention."""
         super().__init__()
+        freeze_rotations(decoder)
         self.decoder = decoder
         self.lm_head = lm_head
         self._vocab_size = vocab_size
@@ -95,6 +96,20 @@ class PromptTableLlm(nn.Module):
         given = dict(zip(self.extra_names, extras))
         hidden = self.attend(embeds, positions, seen, cache, given)
         return self.lm_head(hidden[:, -1]), cache.keys, cache.values
+
+
+def freeze_rotations(decoder: nn.Module) -> None:
+    """Keep the rotations that a decoder was made with, whatever length it sees.
+
+    Types ``dynamic`` and ``longrope`` else compare the length with the model's own at each call;
+    build_llm refuses lengths at which they change.
+    """
+    for module in decoder.modules():
+        kinds = getattr(module, "rope_type", None)
+        if isinstance(kinds, str):
+            module.rope_type = "default"
+        elif isinstance(kinds, dict):
+            module.rope_type = dict.fromkeys(kinds, "default")
 
 
 def causal(queries: torch.Tensor, kv_mask: torch.Tensor, max_seq_len: int) -> torch.Tensor:

@@ -33,6 +33,9 @@ from mmtrt.rules.model import (
     misleading_path,
     pickled_weights_allowed,
     processor_not_there,
+    quantized_already,
+    rotations_not_known,
+    two_sets_of_weights,
     unpinned_revision,
     weights_not_there,
     wrong_model_type,
@@ -77,9 +80,11 @@ from mmtrt.rules.sizes import (
     num_tokens_too_small,
     positions_exceeded,
     request_too_large,
+    rotations_change,
     seq_len_too_small,
     too_many_frames,
     vision_batch_too_small,
+    window_exceeded,
     workload_too_large,
 )
 
@@ -111,7 +116,10 @@ RULES: dict[str, Rule] = {
         ("MDL104", weights_not_there),
         ("MDL105", checkpoint_without_prompt),
         ("MDL106", layout_of_authors),
-        ("MDL120", generation_settings),
+        ("MDL120", rotations_not_known),
+        ("MDL121", two_sets_of_weights),
+        ("MDL122", quantized_already),
+        ("MDL123", generation_settings),
         ("MDL130", processor_not_there),
         ("PAR101", heads_not_divisible),
         ("PAR102", unsupported_parallelism),
@@ -151,6 +159,8 @@ RULES: dict[str, Rule] = {
         ("SIZ108", encoder_len_too_small),
         ("SIZ109", too_many_frames),
         ("SIZ110", workload_too_large),
+        ("SIZ120", rotations_change),
+        ("SIZ121", window_exceeded),
     )
 }
 

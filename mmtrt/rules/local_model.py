@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from mmtrt.config.hf_facts import LANGUAGE_PLACES
 from mmtrt.plan.graph import Plan
 from mmtrt.stages import Download
 
@@ -27,6 +28,15 @@ def local_config(directory: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def language_models(plan: Plan) -> Iterator[tuple[dict[str, Any], str | None]]:
+    """Yield the language model's part of each local model's ``config.json``, and its model type."""
+    for _, directory in local_downloads(plan):
+        if (config := local_config(directory)) is not None:
+            inner = (value_at(config, ".".join(keys)) for keys in LANGUAGE_PLACES if keys)
+            text = next((part for part in inner if isinstance(part, dict)), config)
+            yield text, config.get("model_type")
 
 
 def value_at(config: dict[str, Any], key: str) -> Any:

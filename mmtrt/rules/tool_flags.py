@@ -45,6 +45,8 @@ def flag_key(recipe: Recipe, stage_id: str, name: str) -> tuple[str, ...]:
         return ("recipe", "quants", quant, "flags", stage_id, name)
     if stage_id in recipe.variant.stages:
         return ("recipe", "variants", recipe.variant_name, "stages", stage_id, "flags", name)
+    if stage_id in recipe.native.stages:
+        return ("recipe", "native", "stages", stage_id, "flags", name)
     return ("recipe", "stages", stage_id, "flags", name)
 
 

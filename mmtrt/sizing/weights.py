@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -53,18 +53,66 @@ class Weights:
         return self.parameters - (self.encoder or 0)
 
 
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+def chosen_file(names: Collection[str], config: Mapping[str, Any] | None = None) -> str | None:
+    """Return the one file, or index of several, that transformers loads a model from.
+
+    A directory may hold more than one set of weights; ``None`` where there is no safetensors file
+    of a name that transformers knows.
+
+    Args:
+        names: of the files in the model's directory.
+        config: its ``config.json``, which may name the file itself.
+
+    Source: transformers 5.23, ``modeling_utils._get_resolved_checkpoint_files``.
+    """
+    named = (config or {}).get("transformers_weights")
+    if isinstance(named, str):
+        return named if named in names else None
+    return next((name for name in (WHOLE, INDEX) if name in names), None)
+
+
+def chosen_files(directory: Path, names: Collection[str] | None = None) -> tuple[str, ...]:
+    """Return the names of the safetensors files that transformers loads; all without a choice.
+
+    Args:
+        directory: of the model.
+        names: of its files, where only some of them count.
+
+    Raises:
+        OSError: if there is no such directory.
+    """
+    names = {entry.name for entry in os.scandir(directory)} if names is None else names
+    chosen = chosen_file(names, _json(directory / "config.json"))
+    if chosen is not None and chosen.endswith(".json"):
+        places = _json(directory / chosen).get("weight_map")
+        shards = set(places.values()) if isinstance(places, dict) else set()
+        return tuple(sorted(str(name) for name in shards))
+    if chosen is not None:
+        return (chosen,)
+    return tuple(sorted(name for name in names if name.endswith(".safetensors")))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Return a JSON object; empty for anything else."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def stored_weights(directory: Path) -> Weights | None:
-    """Return what the headers of a directory's safetensors files say; ``None`` without any.
+    """Return what the headers of the safetensors files say that are loaded; ``None`` without any.
 
     A file that is no safetensors file, or cut short, gives ``None`` too: the stage that reads it
     tells what is wrong.
     """
     try:
-        files = tuple(
-            (entry.path, entry.stat().st_size, entry.stat().st_mtime_ns)
-            for entry in sorted(os.scandir(directory), key=lambda entry: entry.name)
-            if entry.name.endswith(".safetensors")
-        )
+        paths = [directory / name for name in chosen_files(directory)]
+        files = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths)
         return _weights(files) if files else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -10,7 +10,12 @@ import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
-from mmtrt.artifacts.weights import INDEX_SUFFIX, is_lfs_pointer, shard_names
+from mmtrt.artifacts.weights import (
+    INDEX_SUFFIX,
+    is_lfs_pointer,
+    is_passed_over,
+    shard_names,
+)
 from mmtrt.tasks.messages import TaskError, listed, quoted
 
 __all__ = ["check_weights", "is_lfs_pointer", "missing_shards", "safetensors_problem"]
@@ -52,6 +57,7 @@ def check_weights(
         shard
         for name, path in files.items()
         if name.endswith(INDEX_SUFFIX) and name not in pointers and name not in stumps
+        if not is_passed_over(name, files)
         for shard in missing_shards(name, path, files, wants)
     ]
     failures = []

@@ -58,7 +58,7 @@ def facts_of(
             (place / f"{name}.json").write_text(text)
     file = settings(family).recipe
     stated = file.variants[variant or file.default_variant].facts
-    return refine(stated, file.family, file.hf_model_type, str(place))
+    return refine(stated, file.family, {str(file.hf_model_type)}, str(place))
 
 
 def class_config(name: str, **parts: Any) -> dict[str, Any]:
@@ -449,7 +449,7 @@ def test_model_of_another_type_is_left_to_the_rule():
 def test_no_directory_no_facts(path):
     Path("model.nemo").write_bytes(b"x")
     stated = ModelFacts(hidden_size=1)
-    assert refine(stated, "llava", "llava", path) == LocalFacts(stated)
+    assert refine(stated, "llava", {"llava"}, path) == LocalFacts(stated)
 
 
 def test_pictures_prepared_beside_other_processors():
@@ -542,7 +542,7 @@ def test_file_that_is_no_json_object(content, at, why):
     Path("model").mkdir()
     Path("model/config.json").write_bytes(content)
     with pytest.raises(RecipeError) as caught:
-        refine(ModelFacts(), "llava", "llava", "model")
+        refine(ModelFacts(), "llava", {"llava"}, "model")
     assert caught.value.code == "CFG105" and caught.value.at == at
     assert why in (caught.value.why or "")
 
@@ -588,14 +588,14 @@ def test_work_does_not_grow_with_what_is_not_asked_for():
         more = {"id2label": {str(n): f"label {n}" for n in range(labels)}}
         config, preprocessor = PUBLISHED["qwen2_vl"][:2]
         stated = facts_of("qwen2_vl", config | more, preprocessor).facts
-        counts = calls_of(lambda: refine(stated, "qwen2_vl", "qwen2_vl", "model"))  # noqa: B023
+        counts = calls_of(lambda: refine(stated, "qwen2_vl", {"qwen2_vl"}, "model"))  # noqa: B023
         assert counts["open"] <= 4
         spent.append(counts.total())
     assert spent[0] == spent[1] < 8_000  # measured: 1,600
 
 
 def test_nothing_heavy_is_imported():
-    code = "import sys, mmtrt.config.hf_facts as m; m.refine(m.ModelFacts(), 'x', None, None);"
+    code = "import sys, mmtrt.config.hf_facts as m; m.refine(m.ModelFacts(), 'x', (), None);"
     code += "print([n for n in ('yaml', 'torch', 'transformers', 'hydra') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.native.layouts import LAYOUTS, publish
 from tests.native.published import dress
 from tests.native.reference import Reference
 from tests.native.tiny_llava import make_image
@@ -97,7 +98,9 @@ CASES = {
 class Built:
     """One family's model directory and engines."""
 
-    def __init__(self, case: Case, directory: Path, engine: str = "onnxruntime") -> None:
+    def __init__(
+        self, case: Case, directory: Path, engine: str = "onnxruntime", *, published: bool = False
+    ) -> None:
         from mmtrt.config.root import asset
         from mmtrt.native.make_tiny import make_tiny
 
@@ -116,6 +119,9 @@ class Built:
         shutil.copytree(self.plain_dir, self.model_dir)
         if case.asset is None:
             dress(self.model_dir, case.model)
+        if published and case.model in LAYOUTS:
+            tiny, self.model_dir = self.model_dir, directory / "published"
+            publish(tiny, self.model_dir, case.model)
         started = perf_counter()
         self._build()
         self.build_s = perf_counter() - started

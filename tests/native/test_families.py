@@ -1,7 +1,8 @@
 """The one contract of every family and engine format: engines answer as transformers does.
 
 By default each family's graphs run as PyTorch modules (``eager``), which leaves only the exporter
-and its runtime out. ``make test-all`` and ``make matrix`` build the real engines.
+and its runtime out; of a checkpoint in the layout of its publisher (``published``), where what
+engines do is looked at. ``make test-all`` and ``make matrix`` build the real engines.
 """
 
 from __future__ import annotations
@@ -54,11 +55,12 @@ def built(
     """Build a family once; pytest runs all of its tests before the next family's."""
     pytest.importorskip("transformers")
     name, engine = request.param
+    published, engine = engine == "published", "eager" if engine == "published" else engine
     with eager_engines() if engine == "eager" else nullcontext():
-        yield Built(CASES[name], tmp_path_factory.mktemp(name), engine)
+        yield Built(CASES[name], tmp_path_factory.mktemp(name), engine, published=published)
 
 
-every = made_for("eager", *REAL)
+every = made_for("published", *REAL)
 """Of tests that look at what engines do."""
 once = made_for("eager")
 """Of tests that look at the family alone."""

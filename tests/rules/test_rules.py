@@ -41,13 +41,34 @@ def plan_of(words: list[str], host=FOUR_GPUS):
     return make_plan(resolve(composed.settings, tuple(words), composed.where), host)
 
 
+TEXT = {"max_position_embeddings": 131072}
+FACTORS = {"short_factor": [1.0], "long_factor": [2.0]}
+MODELS = {
+    "llava-v1.6-mistral-7b-hf": {"model_type": "llava_next", "new_key": {}},
+    "llava-1.5-7b-hf": {"model_type": "llava", "new_key": {}},
+    "llava-saved-twice": {"model_type": "llava"},
+    "llava-bnb-4bit": {"model_type": "llava", "quantization_config": {"load_in_4bit": True}},
+    "own-rotations": {"model_type": "llava_next", "text_config": {"rope_scaling": {"type": "own"}}},
+    "window-4096": {"model_type": "llava_next", "text_config": {**TEXT, "sliding_window": 4096}},
+    "phi-4-hf": {
+        "model_type": "phi4_multimodal",
+        **TEXT,
+        "rope_scaling": {"type": "longrope", **FACTORS},
+    },
+}
+"""Name -> config.json of the models that examples name."""
+
+
 @pytest.fixture
 def models(tmp_path, monkeypatch):
     """Make the directories that examples name, and let them be found."""
     made = tmp_path / "models"
-    for name, kind in (("llava-v1.6-mistral-7b-hf", "llava_next"), ("llava-1.5-7b-hf", "llava")):
+    for name, config in MODELS.items():
         (made / name).mkdir(parents=True)
-        (made / name / "config.json").write_text(json.dumps({"model_type": kind, "new_key": {}}))
+        (made / name / "config.json").write_text(json.dumps(config))
+    for file in ("model.safetensors", "adapter.safetensors"):
+        (made / "llava-saved-twice" / file).write_bytes(b"")
+    (made / "picture.png").write_bytes(b"")
     write_nemo(made / "clip.nemo", "openai/clip-vit-large-patch14-336")
     write_nemo(made / "siglip.nemo", "google/siglip-so400m-patch14-384")
     return lambda words: [word.replace("/models", str(made)) for word in words]
@@ -77,8 +98,9 @@ def test_example_is_flagged_and_use_instead_is_not(code, models):
 def test_fix_works_when_typed_after_the_example(code, models):
     words = models(overrides(sections(RULES[code].documentation)["Example"]))
     (finding,) = [f for f in find(plan_of(words)) if f.code == code]
-    key = finding.fix.split("=")[0]
-    mended = [word for word in words if word.split("=")[0] != key] + shlex.split(finding.fix)
+    fixes = shlex.split(finding.fix)
+    keys = {word.split("=")[0] for word in fixes}
+    mended = [word for word in words if word.split("=")[0] not in keys] + fixes
     assert code not in [f.code for f in find(plan_of(mended))]
 
 

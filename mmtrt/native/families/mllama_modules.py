@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mmtrt.native.kv_cache import StaticKvCache
-from mmtrt.native.llm_graph import additive, causal
+from mmtrt.native.llm_graph import additive, causal, freeze_rotations
 
 
 class TiledEncoder(nn.Module):
@@ -69,6 +69,7 @@ class CrossAttendingLlm(nn.Module):
     def __init__(self, decoder: Any, lm_head: Any, own_layers: Sequence[int]) -> None:
         """Take decoder and head, and the layers with self attention."""
         super().__init__()
+        freeze_rotations(decoder)
         self.decoder = decoder
         self.lm_head = lm_head
         self._places = {layer: place for place, layer in enumerate(own_layers)}

@@ -6,6 +6,7 @@ Source: transformers 5.23, models/vision_encoder_decoder, models/donut (Swin) an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +24,7 @@ from mmtrt.native.graph import Graph
 from mmtrt.native.hf_model import read_config
 from mmtrt.native.llm_graph import CacheShape
 from mmtrt.native.pixel_graph import pixel_graph
+from mmtrt.sizing.features.cross_attention import swin_grid
 
 
 class PageEncoder(nn.Module):
@@ -72,10 +74,9 @@ class Nougat(HfFamily):
             )
 
     def rows_per_image(self, config: Any) -> int:
-        """Return the rows of the last grid: every stage but the first halves it."""
-        height, width = self.image_size(config)
-        stride = config.encoder.patch_size * 2 ** (len(config.encoder.depths) - 1)
-        return (height // stride) * (width // stride)
+        """Return the rows of the last grid: every stage but the first halves the one before."""
+        encoder = config.encoder
+        return prod(swin_grid(self.image_size(config), encoder.patch_size, len(encoder.depths) - 1))
 
     def image_size(self, config: Any) -> tuple[int, int]:
         """Return the size that every page is brought to."""

@@ -93,4 +93,4 @@ def _listed(settings: dict[str, Any]) -> str:
 
 def _finding(plan: Plan, severity: Severity, message: str, why: str, fix: str) -> Finding:
     at = plan.recipe.where(("model", "path"))
-    return Finding(code="MDL120", severity=severity, message=message, at=at, why=why, fix=fix)
+    return Finding(code="MDL123", severity=severity, message=message, at=at, why=why, fix=fix)

@@ -26,7 +26,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from mmtrt.artifacts.faults import quoted
-from mmtrt.artifacts.weights import INDEX_SUFFIX, is_lfs_pointer, shard_names
+from mmtrt.artifacts.weights import (
+    INDEX_SUFFIX,
+    is_lfs_pointer,
+    is_passed_over,
+    shard_names,
+)
 from mmtrt.plan.graph import Plan
 from mmtrt.rules.base import Finding
 from mmtrt.rules.local_model import local_downloads, wanted_files, wants
@@ -61,7 +66,7 @@ def _damage(plan: Plan, stage: Download, directory: Path) -> list[tuple[str, str
     missing = [
         shard
         for name, path in files.items()
-        if name.endswith(INDEX_SUFFIX) and name not in pointers
+        if name.endswith(INDEX_SUFFIX) and name not in pointers and not is_passed_over(name, files)
         for shard in _missing(stage, name, path, files)
     ]
     elsewhere = "copy or save the model again, with all of its .safetensors files"

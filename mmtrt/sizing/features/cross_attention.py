@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from mmtrt.sizing.features.cost import ImageCost, MissingFact, View, VisionShape, needed, side
+from mmtrt.sizing.features.cost import (
+    ImageCost,
+    MissingFact,
+    Pair,
+    View,
+    VisionShape,
+    needed,
+    side,
+)
 
 SWIN_MERGES = 3
-"""A Swin encoder of four stages halves its grid between them."""
+"""Stages of Nougat's Swin encoder after the first; each halves the grid."""
+
+
+def swin_grid(size: Pair, patch: int, merges: int = SWIN_MERGES) -> Pair:
+    """Return rows and columns of a Swin encoder's last grid, for a picture of (height, width).
+
+    Patches and halves that are not whole are padded to whole ones.
+
+    Source: transformers 5.23 ``DonutSwinPatchEmbeddings.maybe_pad`` and ``DonutSwinStage``.
+    """
+    height, width = (-(-side // patch) for side in size)
+    for _ in range(merges):
+        height, width = (height + 1) // 2, (width + 1) // 2
+    return height, width
 
 
 def deplot(shape: VisionShape, view: View) -> ImageCost:
@@ -29,13 +50,15 @@ def nougat(shape: VisionShape, view: View) -> ImageCost:
         return ImageCost(0, 1, f"{rows} whatever the page", encoder_tokens=rows)
     if shape.image_size is None:
         raise MissingFact("nougat", "image_size")
-    stride = needed(shape.patch_size, "nougat", "patch_size") * 2**SWIN_MERGES
+    patch = needed(shape.patch_size, "nougat", "patch_size")
     height, width = shape.image_size
+    rows, columns = swin_grid(shape.image_size, patch)
+    stride = patch * 2**SWIN_MERGES
     return ImageCost(
         features=0,
         tiles=1,
         because=f"({height}/{stride}) x ({width}/{stride}) windows",
-        encoder_tokens=(height // stride) * (width // stride),
+        encoder_tokens=rows * columns,
     )
 
 
