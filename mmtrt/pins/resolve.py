@@ -99,7 +99,7 @@ def entry_of(
         fresh = _first(_kept(fetch, entry, needs.facts) for entry in known.renewed)
         pin = (
             fresh
-            or _kept(fetch, old)
+            or _kept(fetch, old, needs.facts)
             or _first(_kept(fetch, entry, needs.facts) for entry in known.others)
         )
         again = fresh is None and upgrade.takes(*names) and not _is_settled(fetch, pin)
@@ -142,19 +142,19 @@ def _first(pins: Iterable[Pin | None]) -> Pin | None:
     return next((pin for pin in pins if pin is not None), None)
 
 
-def _kept(fetch: Fetch, old: Entry | None, facts: Entry | None = None) -> Pin | None:
+def _kept(fetch: Fetch, old: Entry | None, facts: Entry) -> Pin | None:
     """Return what an entry says of a name.
 
     Args:
         fetch: the name.
         old: the entry.
-        facts: of the choice at hand, if the entry is of another one; an environment is taken over
-            from the same tools only, as its requirements may stand in a file of theirs.
+        facts: of the choice at hand; an environment is taken over from the same tools only, as
+            its requirements may stand in a file of theirs.
     """
     pin = None if old is None else pin_of(old, fetch.stage)
     if old is None or pin is None or asked(pin, fetch.stage):
         return None
-    if isinstance(pin, EnvPin) and facts is not None and not _has_same_tools(old, facts):
+    if isinstance(pin, EnvPin) and not _has_same_tools(old, facts):
         return None
     if fetch.is_moving and not isinstance(pin, EnvPin) and not COMMIT.fullmatch(pin.commit):
         return None  # of a stand-in, whose names never move

@@ -91,9 +91,7 @@ def test_weight_only_is_a_flag_of_the_conversion():
 
 def test_numbers_of_ranks_and_formats_win_over_a_recipes_flags():
     spelled = {"tp_size": 4, "use_weight_only": False, "weight_only_precision": "int8"}
-    found = flags(
-        "llava", "convert", tp=2, quant="int4_wo", recipe__stages__convert__flags=spelled
-    )
+    found = flags("llava", "convert", tp=2, quant="int4_wo", recipe__stages__convert__flags=spelled)
     assert found["--tp_size"] == ["2"]
     assert (found["--use_weight_only"], found["--weight_only_precision"]) == ([], ["int4"])
 

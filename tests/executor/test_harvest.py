@@ -11,7 +11,7 @@ from mmtrt.plan.build import make_plan
 from tests.worlds import HOST, recipe
 
 STAMP = "[12/01/2026-10:00:00] [TRT-LLM] [I] "
-BELOW = "AssertionError: TRT-LLM's accuracy 64.99 is below the threshold 65.0\n"
+BELOW = "AssertionError: TRT-LLM's accuracy is below the threshold: 65.0%.\n"
 
 
 def said(accuracy: str) -> str:

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from mmtrt.host import HostInfo
+from mmtrt.host import Gpu, HostInfo
 from mmtrt.pins.lock_file import LockFile
 from mmtrt.pins.lock_text import lock_text
 from tests.pins.conftest import Place, repository
@@ -226,6 +226,77 @@ def test_every_drift_is_told_at_once(place: Place):
     assert sorted(each["field"] for each in row["drift"]) == fields
     place.done(f"lock {VILA}")
     assert place.run("lock --check")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "change", "field"),
+    [
+        ("recipe=cogvlm backend=fake", "recipe.stages.patch.edits=[EDIT]", "patch"),
+        ("recipe=mllama backend=fake", "recipe.stages.download.exclude=[]", "exclude"),
+        ("recipe=mllama backend=fake", "recipe.stages.download.include=[config.json]", "include"),
+    ],
+)
+def test_what_a_recipe_says_otherwise_is_drift(place: Place, words, change, field):
+    edit = "{file: visual.py, before: one, after: two}"
+    place.done(f"lock {words}")
+    place.done(f"plan {words} --locked")
+    code, _, err = place.run(f"plan {words} --locked", change.replace("EDIT", edit))
+    assert code == 4 and "LCK101" in err and field in err, err
+
+
+def on(place: Place, *sms: int) -> None:
+    """Let this machine have these GPUs."""
+    gpus = tuple(Gpu(i, "GPU", f"GPU-{i}", sm, 80 << 30) for i, sm in enumerate(sms))
+    place.monkeypatch.setattr("mmtrt.host._gpus", lambda: gpus)
+    place.monkeypatch.setattr("mmtrt.host._torch_cuda", lambda: "13.0")
+
+
+def test_a_lock_is_of_the_gpu_that_it_was_made_on(place: Place):
+    words = f"{TINY} engine=aot_inductor"
+    on(place, 90)
+    place.done(f"lock {words}")
+    for sms, status in (((90,), 0), ((80,), 4), ((), 4)):
+        on(place, *sms)
+        code, _, err = place.run(f"plan {words} --locked")
+        assert code == status, (sms, err)
+        assert not status or "sm" in err
+
+
+def test_one_lock_holds_engines_for_several_gpus(place: Place):
+    words = f"{TINY} engine=aot_inductor"
+    on(place, 80)
+    for sm in (80, 90):
+        place.done(f"lock {words} target.sm={sm}")
+    for sm, status in ((80, 0), (90, 0), (89, 4)):
+        code, _, err = place.run(f"plan {words} target.sm={sm} --locked")
+        assert code == status, (sm, err)
+
+
+def test_the_entry_that_fits_is_taken_and_not_the_one_of_like_words(place: Place):
+    fake = "recipe=llava backend=fake"
+    place.done(f"lock {fake} trtllm.version=1.2.0")
+    place.done(f"lock {fake} dtype=float16 max_batch_size=2 workload.max_new_tokens=40")
+    # One word from the first, whose TensorRT-LLM is another; three from the second.
+    place.done(f"plan {fake} --locked")
+
+
+def test_an_environment_is_not_taken_from_another_tensorrt_llm(trtllm: Place, hub: Hub):
+    """Its requirements stand in a file of the examples, which another version has otherwise."""
+    place = trtllm
+    hub.repos["Efficient-Large-Model/VILA1.5-3b"] = Repo(
+        {"config.json": b"{}", "model.safetensors": safetensors()},
+        "42d1dda6807cc521ef27674ca2ae157539d17026",
+    )
+    place.done("lock", *vila(place))
+    name = "examples/models/core/multimodal/requirements-vila.txt"
+    repository(place.path / "examples.git", {name: "herring>=2\n"}, "v1.2.0")
+    wheel(place.path / "wheels", "2.0")
+    place.done("lock", *vila(place), "trtllm.version=1.2.0")
+    lines = {
+        case.tools["tensorrt-llm"]: case.environments["env"].packages[0].partition(" ")[0]
+        for case in place.cases()["vila/1_5_3b"]
+    }
+    assert lines == {"1.2.1": "herring==1.0", "1.2.0": "herring==2.0"}
 
 
 def test_missing_file_and_missing_entry(place: Place):

@@ -58,9 +58,7 @@ def test_files_that_a_download_leaves_out_enter_no_key(tmp_path):
     (tmp_path / "a.png").write_bytes(b"png")
 
     def download():
-        chosen = recipe(
-            variant="tiny", model__path=str(model), run__image=str(tmp_path / "a.png")
-        )
+        chosen = recipe(variant="tiny", model__path=str(model), run__image=str(tmp_path / "a.png"))
         spec = replace(chosen.stages["download"], exclude=["original/*"])
         chosen = replace(chosen, stages={**chosen.stages, "download": spec})
         return assess(make_plan(chosen, HOST), Store(tmp_path / "store"))["download"].key

@@ -1,4 +1,4 @@
-"""Just within a bound and just beyond it: what a rule flags begins where the tool begins to fail."""
+"""Just within a bound and just beyond: a rule flags from where the tool begins to fail."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ def flags(code: str, line: str, host=HOST) -> bool:
     ("code", "within", "beyond"),
     [
         # 576 rows of the picture, one token of text, 30 new ones.
-        ("SIZ104", f"{TRT} max_input_len=577 max_seq_len=607", f"{TRT} max_seq_len=606"),
+        (
+            "SIZ104",
+            f"{TRT} max_input_len=577 max_seq_len=607",
+            f"{TRT} max_input_len=577 max_seq_len=606",
+        ),
         (
             "SIZ104",
             "recipe=blip2 variant=flan_t5_xl run.max_new_tokens=9 max_seq_len=10",
