@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rtx test-all matrix kill-test bench docs lint format type imports golden check clean
+.PHONY: help setup demo test test-rtx test-all matrix kill-test bench docs lint format type imports sources golden check clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,9 @@ lint: $(VENV)/.dev ## check format, style and import directions
 
 type: $(VENV)/.dev ## check types
 	$(BIN)/mypy
+
+sources: $(VENV)/.dev ## record stages whose VERSION went up; SAME=run: it writes what it wrote before
+	$(BIN)/python -m tools.sources $(SAME)
 
 golden: $(VENV)/.dev ## rewrite the golden files
 	MMTRT_GOLDEN=1 $(BIN)/python -m pytest tests/report tests/export tests/plan/test_golden.py

@@ -65,6 +65,8 @@ class Shell(Stage):
     KIND: ClassVar[str] = "shell"
     script: str
     reads: tuple[str, ...] = ()
+    part: str = ""
+    """Of its inputs, what it reads; empty for all."""
     gpus: int = 0
     retry: int | None = None
 
@@ -96,7 +98,7 @@ class ShellBackend:
         return Command(
             argv=(
                 *("sh", "-c", stage.script, "sh", Out()),
-                *(In(port) for port in stage.needs),
+                *(In(port, stage.part) for port in stage.needs),
                 *(Local(f"file{i}", path) for i, path in enumerate(stage.reads)),
             ),
             resources=Resources(gpus=stage.gpus),

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
+from mmtrt.artifacts.keys import key_of
 from mmtrt.backends.base import In, Out, Side
 from mmtrt.backends.flags import known_versions, parse, problems
 from mmtrt.backends.trtllm import Trtllm, is_supported
@@ -90,6 +91,13 @@ def test_weight_only_is_a_flag_of_the_conversion():
     assert made["convert"].endswith("--use_weight_only --weight_only_precision int4")
     assert "quantize" not in made
     assert "--use_fused_mlp" not in made["build_llm"]
+
+
+def test_numbers_of_ranks_and_formats_win_over_a_recipes_flags():
+    spelled = {"tp_size": 4, "use_weight_only": False, "weight_only_precision": "int8"}
+    found = flags("llava", "convert", tp=2, quant="int4_wo", recipe__stages__convert__flags=spelled)
+    assert found["--tp_size"] == ["2"]
+    assert (found["--use_weight_only"], found["--weight_only_precision"]) == ([], ["int4"])
 
 
 def test_awq_starts_from_the_model_and_needs_no_conversion():
@@ -198,6 +206,11 @@ def test_gemma3_has_no_engine():
     )
 
 
+def test_memory_for_the_cache_reaches_the_runner_without_engines():
+    found = flags("gemma3", "run", run__kv_cache_free_gpu_memory_fraction=0.5)
+    assert found["--kv_cache_fraction"] == ["0.5"]
+
+
 def test_mpirun_is_told_of_root_only_as_root():
     assert words("llava", "run", tp=2)[:3] == ["mpirun", "-n", "2"]
     root = replace(HOST, is_root=True)
@@ -278,6 +291,30 @@ def test_vision_batch_that_the_tool_covers_anyway_is_one_engine():
     assert flags("llava", "build_vision", max_batch_size=5)["--max_batch_size"] == ["5"]
     stated = flags("llava", "build_vision", vision__max_batch_size=2)
     assert stated["--max_batch_size"] == ["2"]
+    keys = []
+    for batch in (1, 4, 5):
+        plan = make_plan(recipe("llava", backend="trtllm", max_batch_size=batch), HOST)
+        node = plan["build_vision"]
+        digests = {place.symbol(): "0" for place in node.command.places()}
+        keys.append(key_of(key_document(node, plan.choice, digests)))
+    assert keys[0] == keys[1] != keys[2]
+
+
+@pytest.mark.parametrize(("tp", "pp"), [(1, 1), (2, 1), (2, 2)])
+def test_a_build_leases_a_gpu_for_each_rank(tp, pp):
+    plan = make_plan(recipe("llava", backend="trtllm", tp=tp, pp=pp), HOST)
+    gpus = {name: plan[name].command.resources.gpus for name in ("build_llm", "run")}
+    assert gpus == {"build_llm": tp * pp, "run": tp * pp}
+
+
+def test_a_timing_cache_is_of_one_tensorrt_and_one_kind_of_gpu():
+    def cache(tensorrt: str, sm: int) -> Side:
+        host = replace(HOST, versions={**HOST.versions, "tensorrt": tensorrt})
+        plan = make_plan(recipe("llava", backend="trtllm", target__sm=sm), host)
+        return plan["build_llm"].command.keeps["model.cache"]
+
+    kinds = [("10.13.0", 80), ("10.13.0", 90), ("10.14.1", 80), ("10.14.1", 90)]
+    assert len({cache(*kind) for kind in kinds}) == 4
 
 
 def test_flags_that_name_no_input_are_refused():

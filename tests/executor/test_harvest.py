@@ -155,6 +155,9 @@ def test_scores(tmp_path: Path) -> None:
     both = eval_stage(test_hf=True, accuracy_threshold=50.0)
     found = read("eval_log", both, tmp_path, EVAL)
     assert (found["accuracy"], found["baseline"], found["passed"]) == (60.0, 61.25, True)
+    # eval.py asserts accuracy >= threshold.
+    at = read("eval_log", eval_stage(accuracy_threshold=60.0), tmp_path, EVAL)
+    assert at["passed"] is True
     missed = eval_stage(accuracy_threshold=65.0)
     found = read("eval_log", missed, tmp_path, EVAL, BELOW, 1)
     assert (found["accuracy"], found["passed"]) == (60.0, False)

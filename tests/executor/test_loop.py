@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -19,7 +20,7 @@ from mmtrt.executor.loop import RunResult, execute
 from mmtrt.plan.assess import assess
 from mmtrt.rules.check import CheckedPlan
 from tests.waiting import LIMIT_S, wait_for_end, wait_until
-from tests.worlds import ROOT, World, world
+from tests.worlds import ROOT, Shell, World, world
 
 
 def run(w: World, *listeners: events.Listener) -> tuple[RunResult, list[events.Event]]:
@@ -66,6 +67,7 @@ def test_one_stage_runs_once(tmp_path):
     second, seen = run(w)
     assert statuses(second) == {"a": "hit"}
     assert "stage_started" not in [event.type for event in seen]
+    assert [e.status for e in seen if isinstance(e, events.RunEnded)] == ["done"]
     assert no_leftovers(tmp_path)
 
 
@@ -99,6 +101,32 @@ def test_changed_output_rebuilds_what_reads_it(tmp_path):
     assert text(result, "b") == "2\n"
 
 
+def test_a_change_outside_of_the_part_that_is_read_stops_the_rebuild(tmp_path):
+    w = world(
+        tmp_path,
+        ("a", "echo llm > $1/llm; echo 1 > $1/vision"),
+        ("b", "cat $2 > $1/out", ["a"]),
+    )
+    w.change("b", part="llm")
+    run(w)
+    w.change("a", script="echo llm > $1/llm; echo 2 > $1/vision")
+    assert statuses(run(w)[0]) == {"a": "done", "b": "hit"}
+    w.change("a", script="echo other > $1/llm; echo 2 > $1/vision")
+    assert statuses(run(w)[0]) == {"a": "done", "b": "done"}
+
+
+def test_an_input_that_comes_out_otherwise_than_planned_makes_another_key(tmp_path):
+    w = world(tmp_path, ("a", "date +%s%N > $1/out"), ("b", "cat $2/out > $1/out", ["a"]))
+    first, _ = run(w)
+    store = Store(tmp_path)
+    assessed = assess(w.plan(), store)
+    assert assessed["b"].status == "hit"  # as long as a is there
+    store.remove(first.artifacts["a"])
+    result = execute(CheckedPlan(w.plan(), ()), store, assessment=assessed)
+    assert statuses(result) == {"a": "done", "b": "done"}
+    assert text(result, "b") == text(result, "a")
+
+
 def test_diamond_runs_its_sides_at_the_same_time(tmp_path):
     # Each side waits for the other's mark: run one after the other they would never end.
     left, right = tmp_path / "left", tmp_path / "right"
@@ -122,6 +150,60 @@ def test_jobs_limits_how_many_run_at_once(tmp_path):
     assert set((tmp_path / "counts").read_text().split()) == {"0"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measuring(Shell):
+    MEASURES: ClassVar[bool] = True
+
+
+def test_a_stage_that_measures_has_the_cpu_to_itself(tmp_path):
+    busy, counts = tmp_path / "busy", tmp_path / "counts"
+    busy.mkdir()
+    script = f"ls {busy} | wc -l >> {counts}; touch {busy}/$$; sleep 0.2; rm {busy}/$$; "
+    w = world(tmp_path / "store", *((f"s{i}", f"{script} echo {i} > $1/out") for i in range(3)))
+    w.stages = {
+        name: Measuring(id=name, model_name="model", script=stage.script)
+        for name, stage in w.stages.items()
+    }
+    run(w)
+    assert counts.read_text().split() == ["0"] * 3
+
+
+def test_what_a_stage_reads_cannot_be_removed_meanwhile(tmp_path):
+    reading, removed = tmp_path / "reading", tmp_path / "removed"
+    w = world(
+        tmp_path / "store",
+        ("a", "echo x > $1/out"),
+        ("b", f"touch {reading}; {until(removed)}; cat $2/out > $1/out", ["a"]),
+    )
+    actions: dict[str, str] = {}
+
+    def collect() -> None:
+        wait_until(reading.exists)
+        rows = Store(tmp_path / "store").gc(frozenset(), None, None, False)
+        actions.update({row.kind: row.action for row in rows})
+        removed.touch()
+
+    thread = threading.Thread(target=collect, daemon=True)
+    thread.start()
+    result, _ = run(w)
+    thread.join()
+    assert statuses(result) == {"a": "done", "b": "done"}
+    assert set(actions.values()) == {"kept"}
+
+
+def test_a_hit_counts_as_use(tmp_path):
+    """What is used stays: ``cache gc`` goes by the time of the last use."""
+    w = world(tmp_path, ("a", "echo x > $1/out"))
+    first, _ = run(w)
+    for path in first.artifacts["a"].path.parent.iterdir():
+        os.utime(path, (1, 1))
+    (row,) = Store(tmp_path).du()
+    assert row.used_s < 1000
+    run(w)
+    (row,) = Store(tmp_path).du()
+    assert row.used_s > 1e9
+
+
 def test_failure_shows_log_and_command_and_skips_the_rest(tmp_path):
     w = world(
         tmp_path,
@@ -133,6 +215,7 @@ def test_failure_shows_log_and_command_and_skips_the_rest(tmp_path):
     assert statuses(result) == {"good": "done", "bad": "failed", "after": "skipped"}
     (broke,) = [event for event in seen if isinstance(event, events.StageBroke)]
     assert broke.status == "exit status 3"
+    assert [e.status for e in seen if isinstance(e, events.RunEnded)] == ["failed"]
     assert broke.last_lines == ["no space on device 7"]
     assert "no space on device 7" in Path(broke.log).read_text()
     again = subprocess.run(["sh", "-c", broke.repeat], capture_output=True, text=True)
@@ -225,6 +308,8 @@ def test_network_failure_is_given_up_in_the_end(tmp_path, monkeypatch):
     result, seen = run(w)
     assert statuses(result) == {"a": "failed"}
     assert len([e for e in seen if isinstance(e, events.StageStarted)]) == 3
+    # Each pause is twice the one before, so that a hub that is overrun gets time.
+    assert [e.wait_s for e in seen if isinstance(e, events.StageRetries)] == [0.02, 0.04]
 
 
 def test_long_stage_gives_signs_of_life(tmp_path):
@@ -314,8 +399,10 @@ def test_interrupt_ends_groups_and_leaves_nothing(tmp_path):
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=press_ctrl_c, daemon=True).start()
+    ended: list[str] = []
     with pytest.raises(Interrupted):
-        run(w)
+        run(w, lambda event: isinstance(event, events.RunEnded) and ended.append(event.status))
+    assert ended == ["interrupted"]
     wait_for_end(int(pid.read_text()))
     assert no_leftovers(tmp_path / "store")
     w.change("b", script="echo y > $1/out")

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from mmtrt.host import HostInfo
+from mmtrt.host import Gpu, HostInfo
 from mmtrt.lock.lock_file import LockFile
 from mmtrt.plan.keys import KEY_VERSION
 from tests.lock.conftest import Place, repository
@@ -237,6 +237,71 @@ def test_every_drift_is_told_at_once(place: Place):
     assert sorted(each["field"] for each in row["drift"]) == fields
     place.done(f"lock {VILA}")
     assert place.run("lock --check")[0] == 0
+
+
+def test_other_edits_are_drift(place: Place):
+    words = "recipe=cogvlm backend=fake"
+    place.done(f"lock {words}")
+    place.done(f"plan {words} --locked")
+    edit = "recipe.stages.patch.edits=[{file: visual.py, before: one, after: two}]"
+    code, _, err = place.run(f"plan {words} --locked", edit)
+    assert code == 4 and "LCK101" in err and "patches.patch" in err
+
+
+def on(place: Place, *sms: int) -> None:
+    """Let this machine have these GPUs."""
+    gpus = tuple(Gpu(i, "GPU", f"GPU-{i}", sm, 80 << 30) for i, sm in enumerate(sms))
+    place.monkeypatch.setattr("mmtrt.host._gpus", lambda: gpus)
+    place.monkeypatch.setattr("mmtrt.host._torch_cuda", lambda: "13.0")
+
+
+def test_a_lock_is_of_the_gpu_that_it_was_made_on(place: Place):
+    words = f"{TINY} engine=aot_inductor"
+    on(place, 90)
+    place.done(f"lock {words}")
+    for sms, status in (((90,), 0), ((80,), 4), ((), 4)):
+        on(place, *sms)
+        code, _, err = place.run(f"plan {words} --locked")
+        assert code == status, (sms, err)
+        assert not status or "sm" in err
+
+
+def test_one_lock_holds_engines_for_several_gpus(place: Place):
+    words = f"{TINY} engine=aot_inductor"
+    on(place, 80)
+    for sm in (80, 90):
+        place.done(f"lock {words} target.sm={sm}")
+    for sm, status in ((80, 0), (90, 0), (89, 4)):
+        code, _, err = place.run(f"plan {words} target.sm={sm} --locked")
+        assert code == status, (sm, err)
+
+
+def test_a_choice_that_was_never_named_is_described(place: Place):
+    fake = "recipe=llava backend=fake"
+    place.done(f"lock {fake} trtllm.version=1.2.0")
+    place.done(f"lock {fake} dtype=float16 max_batch_size=2 workload.max_new_tokens=40")
+    # One word from the first, whose TensorRT-LLM is another; three from the second.
+    place.done(f"plan {fake} --locked")
+
+
+def test_an_environment_is_not_taken_from_another_tensorrt_llm(trtllm: Place, hub: Hub):
+    """Its requirements stand in a file of the examples, which another version has otherwise."""
+    place = trtllm
+    hub.repos["Efficient-Large-Model/VILA1.5-3b"] = Repo(
+        {"config.json": b"{}", "model.safetensors": safetensors()},
+        "42d1dda6807cc521ef27674ca2ae157539d17026",
+    )
+    place.done("lock", *vila(place))
+    name = "examples/models/core/multimodal/requirements-vila.txt"
+    repository(place.path / "examples.git", {name: "herring>=2\n"}, "v1.2.0")
+    wheel(place.path / "wheels", "2.0")
+    place.done("lock", *vila(place), "trtllm.version=1.2.0")
+    lock = place.lock()
+    packages = [
+        lock.environments[row].packages[0].partition(" ")[0]
+        for row in lock.recipes["vila/1_5_3b"].environments["env"]
+    ]
+    assert packages == ["herring==1.0", "herring==2.0"]
 
 
 def test_missing_file_and_missing_entry(place: Place):

@@ -169,6 +169,48 @@ def test_awq_is_never_worse_than_plain_rounding_and_better_with_outliers(seed: i
     assert found.error < 0.8 * found.plain_error
 
 
+def rounded(weight: Any, block: int) -> Any:
+    """Return weights after symmetric rounding to 4 bits, as ONNX Runtime's documentation has it.
+
+    Source: MatMulNBits, onnxruntime: of each block, the weight of the largest size becomes -8.
+    """
+    blocks = weight.reshape(len(weight), -1, block)
+    largest = np.take_along_axis(blocks, np.abs(blocks).argmax(-1)[..., None], -1)
+    scale = largest / -8
+    return (np.clip(np.round(blocks / scale), -8, 7) * scale).reshape(weight.shape)
+
+
+@pytest.mark.parametrize(
+    ("outlier", "spike", "left"), [(100, 1, 0.05), (8, 1, 0.6), (30, 300, 0.5), (1.2, 1, 1.0)]
+)
+def test_awq_is_what_its_paper_says(outlier: float, spike: float, left: float) -> None:
+    """A few channels are large in every row, as in trained models; others once in a while.
+
+    Source: Lin et al. (arXiv 2306.00978), equations 4 and 5: s = mean(|X|) ** a, for the a that
+    makes the layer's output differ least; its published search divides s by sqrt(max * min).
+    """
+    draw = np.random.default_rng(11)
+    inputs = draw.normal(size=(256, 128)).astype(np.float32)
+    inputs[:, 5:128:32] *= outlier
+    inputs[0, 9:128:32] *= spike
+    weight = draw.normal(size=(96, 128)).astype(np.float32)
+
+    def error(scale: Any) -> float:
+        change = inputs @ (rounded(weight * scale, 32) / scale - weight).T
+        return float(np.square(change).mean())
+
+    size = np.abs(inputs).mean(axis=0)
+    scales = {power: size**power for power in np.arange(11) / 10}
+    scales = {power: s / np.sqrt(s.max() * s.min()) for power, s in scales.items()}
+    best = min(scales, key=lambda power: error(scales[power]))
+    found = search_scale(inputs, [weight], BlockQuantizer(bits=4, block_size=32))
+    np.testing.assert_allclose(1 / found.pre_quant_scale, scales[best], rtol=1e-5)
+    plain = error(np.ones(128))
+    assert found.plain_error == pytest.approx(plain, rel=1e-3)
+    assert found.error == pytest.approx(error(scales[best]), rel=1e-3)
+    assert found.error < left * plain
+
+
 def test_the_searched_error_is_the_one_of_onnxruntime() -> None:
     inputs = outliers(7)
     weight = np.random.default_rng(7).normal(size=(32, 96)).astype(np.float32)

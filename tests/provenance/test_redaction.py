@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmtrt.redaction import FORMS, MASK, Redactor
+from mmtrt.redaction import FORMS, MASK, Redactor, of_machine
 
 KEPT = [
     "ssh://git@github.com/NVIDIA/TensorRT-LLM.git",
@@ -35,6 +35,12 @@ MASKED = [
     ("ghp_" + "A1" * 18, "ghp_***"),
     ("nvapi-" + "x" * 64, "nvapi-***"),
     ("AKIAIOSFODNN7EXAMPLE", "AKIA***"),
+    ("ASIAIOSFODNN7EXAMPLE in a log", "ASIA*** in a log"),
+    ("AIza" + "Sy_-" * 8 + "abc", "AIza***"),
+    ("glpat-" + "aB3_" * 5, "glpat-***"),
+    ("pypi-AgEIcHlwaS5vcmc" + "x" * 40, "pypi-***"),
+    ("client secret=hunter22 given", "client secret=*** given"),
+    ("https://s/a?X-Goog-Credential=me%40p.iam&x=1", "https://s/a?X-Goog-Credential=***&x=1"),
 ]
 
 
@@ -67,6 +73,26 @@ def test_values_are_learned_from_variables_and_urls():
     )
     assert redactor.text(text) == "*** *** *** *** /usr/bin:/bin/somewhere short parallel"
     assert redactor.text("Ym9iOnMzY3JldC9wdw==") == MASK, "as in a header of basic authorization"
+
+
+@pytest.mark.parametrize(("secret", "is_masked"), [("8letters", True), ("7letter", False)])
+def test_values_that_common_words_could_be_are_not_looked_for(secret, is_masked):
+    redactor = Redactor.of({"DB_PASSWORD": secret})
+    assert (redactor.text(f"with {secret} in it") == "with *** in it") is is_masked
+
+
+def test_files_of_the_hub_and_of_netrc_give_their_tokens_away(tmp_path, monkeypatch):
+    for name in ("HF_HOME", "HF_TOKEN_PATH", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    hub = tmp_path / ".cache/huggingface"
+    hub.mkdir(parents=True)
+    (hub / "token").write_text("the-current-token")
+    # As huggingface_hub writes it for `hf auth login` under several names.
+    (hub / "stored_tokens").write_text("[work]\nhf_token = the-other-token\n\n")
+    (tmp_path / ".netrc").write_text("machine h login bob password the-netrc-word\n")
+    text = "a the-current-token b the-other-token c the-netrc-word d"
+    assert of_machine({}).text(text) == "a *** b *** c *** d"
 
 
 def test_a_path_in_a_variable_of_that_name_is_no_secret(tmp_path):

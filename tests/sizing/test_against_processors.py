@@ -236,8 +236,9 @@ def test_internvl2():
         ),
         image_seq_length=256,
     )
-    for images in requests():
-        assert counted(processor, images, "<ctx>") == features("internvl2", images)
+    # Two grids are as close to 1024 x 882, which is just half of the larger one.
+    for images in [*requests(), [(1024, 882)], [(588, 2048)]]:
+        assert counted(processor, images, "<ctx>") == features("internvl2", images), images
 
 
 def test_gemma3():
@@ -396,6 +397,11 @@ def test_phi4_sound_is_at_most_one_row_too_many():
         sizes = extractor(wave, sampling_rate=16000, return_tensors="pt")["audio_embed_sizes"]
         rows = audio_features("phi4_multimodal", seconds)
         assert 0 <= rows - int(sizes[0]) <= 1
+    for frames in (1, 8, 9, 17, 801):  # windows of 400 samples, 160 apart
+        samples = 400 + 160 * (frames - 1)
+        made = extractor(np.zeros(samples, np.float32), sampling_rate=16000, return_tensors="pt")
+        rows = audio_features("phi4_multimodal", samples / 16000, "hf")
+        assert rows == int(made["audio_embed_sizes"][0]), frames
 
 
 def unpadded_by_the_runner(rows, columns, height, width):

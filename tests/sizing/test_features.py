@@ -187,6 +187,11 @@ def test_video_neva_takes_the_frames_that_are_asked():
     assert cost("video_neva", None, frames=8).features == 2048
 
 
+def test_sides_of_a_picture_that_is_no_square_are_told_apart():
+    wide = replace(SHAPES["llava"], image_size=(336, 448))
+    assert image_cost("llava", wide, None).features == (336 // 14) * (448 // 14)
+
+
 @pytest.mark.parametrize(("seconds", "rows"), [(None, 0), (0.08, 1), (1, 13), (10, 125)])
 def test_sound(seconds, rows):
     assert audio_features("phi4_multimodal", seconds) == rows

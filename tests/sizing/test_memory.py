@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from mmtrt.plan.build import make_plan
+from mmtrt.plan.rank_memory import gpu_memory
 from mmtrt.sizing import memory
 from mmtrt.sizing.weights import stored_weights
-from tests.worlds import RECIPES, ROOT
+from tests.worlds import HOST, RECIPES, ROOT, recipe
 
 TINY = RECIPES / "assets/llava_tiny"
 MIB = 1 << 20
@@ -173,6 +175,34 @@ def test_ranks_share_weights_and_heads():
     # With more ranks than heads, each has one.
     assert memory.kv_token_bytes(32, 8, 128, "float16", tp=16) == each // 8
     assert memory.kv_token_bytes(32, 8, 128, "int8", pp=4) == each // 8
+
+
+@pytest.mark.parametrize(
+    ("layers", "heads", "sizes", "most"),
+    [
+        (61, 8, {"pp": 2}, (31, 8)),  # 31 and 30 layers
+        (27, 8, {"pp": 4}, (7, 8)),  # 7, 7, 7 and 6
+        (32, 3, {"tp": 2}, (32, 2)),  # TensorRT-LLM: (num_kv_heads + tp_size - 1) // tp_size
+        (61, 3, {"tp": 2, "pp": 2}, (31, 2)),
+    ],
+)
+def test_the_fullest_rank_counts_where_shares_are_not_equal(layers, heads, sizes, most):
+    found = memory.kv_token_bytes(layers, heads, 128, "float16", **sizes)
+    assert found == 2 * most[0] * most[1] * 128 * 2
+
+
+def test_every_rank_has_the_whole_encoder(tmp_path):
+    place = tmp_path / "llava"
+    place.mkdir()
+    write_safetensors(place / "model.safetensors", RANDOM)
+    encoder = 64 * 32 + 32 * 32
+    language = 2 * 320 * 32 + 32 * 32 + 32 * 48 + 32
+    for tp, pp in ((1, 1), (2, 1), (2, 2)):
+        chosen = recipe(backend="trtllm", model__path=str(place), tp=tp, pp=pp)
+        held = gpu_memory(make_plan(chosen, HOST))
+        assert held is not None
+        (weights,) = [part.size_bytes for part in held.parts if part.name == "weights"]
+        assert weights == 2 * (language // (tp * pp) + encoder)
 
 
 def test_cache_grows_with_length_and_requests():

@@ -183,6 +183,21 @@ def test_row_ends_take_room_in_the_prompt_only():
     )
 
 
+def test_each_picture_of_a_request_has_its_row_ends():
+    # A picture of 300 x 600 has 10 rows of 20 patches and 10 newlines: 210 tokens.
+    sizing = sized(
+        "fuyu", image_size=(300, 600), images_per_request=3, asked=["images_per_request"]
+    )
+    assert sizing.visual_prompt_tokens == 3 * 210
+    assert values(sizing, "max_multimodal_len", "max_input_len") == (3 * 200, 3 * 210 + 64)
+
+
+def test_what_a_recipe_grants_its_batch_is_shared_by_its_requests():
+    stated = {"max_batch_size": 8, "max_multimodal_len": 8 * 1000, "vision.max_batch_size": 16}
+    sizing = sized("llava", stated, batch_size=4, asked=["batch_size"])
+    assert values(sizing, "max_multimodal_len", "vision.max_batch_size") == (4 * 1000, 8)
+
+
 def test_the_encoder_of_a_language_model_gives_its_decoder_what_to_attend_to():
     stated = {"max_batch_size": 8, "max_input_len": 924, "max_seq_len": 1024}
     sizing = sized("blip2", stated, {"max_input_len": 500}, architecture="encoder_decoder")

@@ -52,6 +52,35 @@ def has_open(pid: int, pattern: str) -> bool:
     return False
 
 
+# Digests of a lock
+
+SHA256, OTHER = hashlib.sha256(WEIGHTS).hexdigest(), "0" * 64
+GIT_SHA1 = hashlib.sha1(b"blob %d\0" % len(CONFIG) + CONFIG).hexdigest()
+README = f"sha256:{hashlib.sha256(MODEL['README.md']).hexdigest()}=README.md"
+
+
+@pytest.mark.parametrize(
+    ("weights", "config", "words"),
+    [
+        (f"sha256:{SHA256}", f"git-sha1:{GIT_SHA1}", None),
+        (f"sha256:{OTHER}", f"git-sha1:{GIT_SHA1}", "other content than in the lock: `model."),
+        (f"sha256:{SHA256}", f"git-sha1:{OTHER[:40]}", "other content than in the lock: `config."),
+        (f"blake3:{OTHER}", f"git-sha1:{GIT_SHA1}", "other content than in the lock: `model."),
+        (f"sha256:{SHA256}", None, "not in the lock: `config.json`"),
+    ],
+)
+def test_files_are_held_against_a_lock(stage: Stage, repo: Repo, out, weights, config, words):
+    known = {"model.safetensors": weights, "config.json": config}
+    rows = [README, *(f"{digest}={name}" for name, digest in known.items() if digest)]
+    flags = [word for row in rows for word in ("--expect", row)]
+    ended = stage.run("download", "--output-dir", out, *source(), *flags)
+    if words is None:
+        ended.done()
+    else:
+        assert words in ended.failed("MDL119").stderr
+        assert not out.exists() or not tree(out)
+
+
 # Hub, all well
 
 
