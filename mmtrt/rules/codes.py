@@ -28,6 +28,7 @@ from mmtrt.rules.host import (
 )
 from mmtrt.rules.model import (
     checkpoint_without_prompt,
+    font_missing,
     generation_settings,
     layout_of_authors,
     misleading_path,
@@ -120,6 +121,7 @@ RULES: dict[str, Rule] = {
         ("MDL121", two_sets_of_weights),
         ("MDL122", quantized_already),
         ("MDL123", generation_settings),
+        ("MDL124", font_missing),
         ("MDL130", processor_not_there),
         ("PAR101", heads_not_divisible),
         ("PAR102", unsupported_parallelism),

@@ -23,8 +23,13 @@ def local_downloads(plan: Plan) -> Iterator[tuple[Download, Path]]:
 
 def local_config(directory: Path) -> dict[str, Any] | None:
     """Return a model's ``config.json``; ``None`` where there is none that can be read."""
+    return json_object(directory / "config.json")
+
+
+def json_object(path: Path) -> dict[str, Any] | None:
+    """Return a JSON object; ``None`` where there is none that can be read."""
     try:
-        found = json.loads((directory / "config.json").read_bytes())
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

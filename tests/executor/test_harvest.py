@@ -36,6 +36,7 @@ def run_stage(batch: int = 1, **changes: Any) -> Run:
         engine="tensorrt",
         batch_size=batch,
         max_new_tokens=8,
+        **{**dict.fromkeys(("top_k", "top_p", "temperature", "repetition_penalty")), "seed": 0},
         **changes,
     )
 

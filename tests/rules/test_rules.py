@@ -47,6 +47,7 @@ MODELS = {
     "llava-v1.6-mistral-7b-hf": {"model_type": "llava_next", "new_key": {}},
     "llava-1.5-7b-hf": {"model_type": "llava", "new_key": {}},
     "llava-saved-twice": {"model_type": "llava"},
+    "llava-of-beams": {"model_type": "llava", "num_beams": 4},
     "llava-bnb-4bit": {"model_type": "llava", "quantization_config": {"load_in_4bit": True}},
     "own-rotations": {"model_type": "llava_next", "text_config": {"rope_scaling": {"type": "own"}}},
     "window-4096": {"model_type": "llava_next", "text_config": {**TEXT, "sliding_window": 4096}},

@@ -6,6 +6,7 @@ Source: transformers 5.23, models/pix2struct (modeling and processing).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from torch import nn
 from mmtrt.native.component import SpecialTokens
 from mmtrt.native.cross_graph import CrossDecoder, decoder_graph
 from mmtrt.native.engine_config import EngineConfig
+from mmtrt.native.errors import NativeError
 from mmtrt.native.families.cross_frontend import PictureReader
 from mmtrt.native.families.hf_family import HfFamily, Parts
 from mmtrt.native.families.hf_frontend import joined
@@ -59,6 +61,22 @@ class DeplotFrontend(PictureReader):
 
     processor_class = "Pix2StructProcessor"
 
+    @cached_property
+    def processor(self) -> Any:
+        """The processor, which draws questions in the font beside the model.
+
+        transformers fetches one from a hub at every question.
+
+        Raises:
+            NativeError: RUN214, if there is no font.
+        """
+        processor = super().processor
+        images = processor.image_processor
+        if images.is_vqa:
+            draw, font = images.render_header, _font(self.model_dir)
+            images.render_header = lambda image, header, **_: draw(image, header, font_path=font)
+        return processor
+
     def process(self, prompt: str, images: Sequence[Any]) -> dict[str, Any]:
         """Return the patches of one picture; a VQA model has its question drawn above it."""
         images_processor = self.processor.image_processor
@@ -79,6 +97,20 @@ class DeplotFrontend(PictureReader):
     def mask(self, pixels: Mapping[str, Any]) -> Any:
         """Return which patches are there."""
         return pixels["patch_mask"]
+
+
+def _font(model_dir: Path) -> str:
+    """Return the font of a model that has its question drawn above the picture."""
+    fonts = sorted(path for path in model_dir.iterdir() if path.suffix.lower() == ".ttf")
+    if not fonts:
+        raise NativeError(
+            f"{model_dir}: no font to draw the question in",
+            code="RUN214",
+            why="is_vqa is true, and transformers' own font (Arial.TTF of ybelkada/fonts) is not "
+            "part of the model",
+            fix="put a TrueType font beside the model's files, as Arial.TTF",
+        )
+    return str(fonts[0])
 
 
 class Deplot(HfFamily):
