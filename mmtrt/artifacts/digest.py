@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 YOUNG_NS = 2_000_000_000
 """A file changed less than this before it was hashed is not memoised.
 
-A second edit within one tick of the file system's clock could keep size and time. The coarsest
+A second edit within one tick of the file system's clock could keep size and times. The coarsest
 clock in use ticks every 2 s (FAT); a time in the future counts as young, too.
 """
+
+_ATTEMPTS = 3
+"""Chosen: hashing begins again so often if a file changes, or only its links do, meanwhile."""
 
 FILE_THREADS = 4
 """Chosen: BLAKE3 itself uses all cores; a few files at once keep the disk busy meanwhile."""
@@ -109,11 +112,13 @@ def file_threads(files: list[Leaf]) -> int:
 
 
 class DigestMemo:
-    """Digests by (device, inode, size, mtime_ns), kept in a small SQLite file.
+    """Digests by (device, inode, size, mtime_ns, ctime_ns), kept in a small SQLite file.
 
-    Renaming, linking and changing permissions keep a digest; writing does not. Two things are
-    taken on trust: that nobody sets back the time of a file after changing it, and that a new file
-    does not get inode, size and time of a deleted one. ``mmtrt cache verify`` trusts neither.
+    The change time (ctime) is the kernel's: programs that set the time of a file after writing it
+    (``cp -p``, ``rsync -t``, ``tar``) cannot set it, and a new file with the inode of a deleted one
+    has a later one. Linking and changing permissions move it, too, so such a file is hashed once
+    more. Files of the store, which are linked often, are known by their manifests instead; see
+    ``outputs.seal``.
 
     Processes and threads may share the file. Where it cannot be read or written, digests are
     remembered in this object only, without a word: it makes things fast, never right.
@@ -123,8 +128,8 @@ class DigestMemo:
         """Use the file ``path``, made when first needed; ``None`` remembers in memory only."""
         self._path = path
         self._lock = Lock()
-        self._known: dict[tuple[int, int], tuple[int, int, str]] = {}
-        self._pending: dict[tuple[int, int], tuple[int, int, str]] = {}
+        self._known: dict[tuple[int, int], tuple[int, int, int, str]] = {}
+        self._pending: dict[tuple[int, int], tuple[int, int, int, str]] = {}
         self._connection: sqlite3.Connection | None = None
         self._connected_in: int | None = None
         self._is_read_only = False
@@ -145,7 +150,7 @@ class DigestMemo:
         Raises:
             ArtifactError: ART165, if the file is being written; ART15x, if it cannot be read.
         """
-        for _ in range(2):
+        for _ in range(_ATTEMPTS):
             began_ns = time.time_ns()
             before = _status(file)
             if (known := self.lookup(before)) is not None:
@@ -153,8 +158,8 @@ class DigestMemo:
             digest = hash_file(file)
             after = _status(file)
             if _identity(before) == _identity(after):
-                if began_ns - after.st_mtime_ns >= YOUNG_NS:
-                    self.record(after, digest)
+                if began_ns - after.st_ctime_ns >= YOUNG_NS:
+                    self._record(after, digest)
                 return after, digest
         raise changed_while_read(os.fspath(file))
 
@@ -164,27 +169,23 @@ class DigestMemo:
         known = self._known.get(place)
         if known is None:
             known = self._read(place)
-        if known is not None and known[:2] == (status.st_size, status.st_mtime_ns):
-            return known[2]
+        if known is not None and known[:3] == _version(status):
+            return known[3]
         return None
 
-    def record(self, status: os.stat_result, digest: str) -> None:
-        """Remember a digest whatever the file's age.
-
-        For files that nobody writes any more, such as those that the store has sealed.
-        """
+    def _record(self, status: os.stat_result, digest: str) -> None:
         place = (status.st_dev, status.st_ino)
         with self._lock:
-            row = (status.st_size, status.st_mtime_ns, digest)
+            row = (*_version(status), digest)
             self._known[place] = self._pending[place] = row
-            enough = sum(size for size, _, _ in self._pending.values()) >= _FLUSH_BYTES
+            enough = sum(each[0] for each in self._pending.values()) >= _FLUSH_BYTES
         if enough:
             self.flush()
 
     def flush(self) -> None:
         """Write what was recorded since the last time."""
         with self._lock:
-            worth = sum(size for size, _, _ in self._pending.values()) >= _WORTH_BYTES
+            worth = sum(each[0] for each in self._pending.values()) >= _WORTH_BYTES
             if not self._pending or not self._is_open(make_directory=worth):
                 return
             rows = [(f"{d}:{i}", *row) for (d, i), row in self._pending.items()]
@@ -194,7 +195,7 @@ class DigestMemo:
             with self._quietly() as connection:
                 self._is_read_only = True  # unless the next lines get through
                 connection.execute("BEGIN IMMEDIATE")
-                connection.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", rows)
+                connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", rows)
                 connection.execute("COMMIT")
                 self._is_read_only = False
 
@@ -210,17 +211,17 @@ class DigestMemo:
         if self._connection is not None and self._connected_in == os.getpid():
             self._connection.close()
 
-    def _read(self, place: tuple[int, int]) -> tuple[int, int, str] | None:
-        found: list[tuple[int, int, str]] = []
+    def _read(self, place: tuple[int, int]) -> tuple[int, int, int, str] | None:
+        found: list[tuple[int, int, int, str]] = []
         with self._lock:
             if self._is_open():
                 with self._quietly() as connection:
                     found = connection.execute(
-                        "SELECT size, mtime_ns, digest FROM digests WHERE place = ?",
+                        "SELECT size, mtime_ns, ctime_ns, digest FROM files WHERE place = ?",
                         (f"{place[0]}:{place[1]}",),
                     ).fetchall()
         for row in found:
-            if len(str(row[2])) == 64:
+            if len(str(row[3])) == 64:
                 self._known[place] = row
                 return row
         return None
@@ -253,8 +254,9 @@ class DigestMemo:
             # No fsync: losing rows in a power cut costs a few hashes.
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute(
-                "CREATE TABLE IF NOT EXISTS digests (place TEXT PRIMARY KEY, size INTEGER NOT NULL,"
-                " mtime_ns INTEGER NOT NULL, digest TEXT NOT NULL) WITHOUT ROWID"
+                "CREATE TABLE IF NOT EXISTS files (place TEXT PRIMARY KEY, size INTEGER NOT NULL,"
+                " mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, digest TEXT NOT NULL)"
+                " WITHOUT ROWID"
             )
         return self._connection is not None
 
@@ -303,5 +305,9 @@ def _status(file: str | os.PathLike[str]) -> os.stat_result:
         raise explain(error, "read", file) from error
 
 
-def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+def _version(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, *_version(status)

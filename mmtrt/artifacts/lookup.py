@@ -11,6 +11,7 @@ from mmtrt.artifacts import layout
 from mmtrt.artifacts.faults import explain, quoted
 from mmtrt.artifacts.layout import Logs
 from mmtrt.artifacts.manifest import Manifest, first_difference, tree_digest
+from mmtrt.artifacts.weights import is_without
 from mmtrt.errors import ArtifactCorrupt
 
 
@@ -89,6 +90,8 @@ def look_up(directory: str, kind: str, key: str) -> Lookup:
         return Damaged(Path(where), f"{layout.MANIFEST} is garbled: {error.why}")
     if (manifest.kind, manifest.key) != (kind, key):
         return Damaged(Path(where), f"{layout.MANIFEST} is that of another artifact")
+    if kind == "download" and _lacks_weights(manifest):
+        return Damaged(Path(directory, manifest.name), "it was stored without weights")
     base = f"{directory}/{manifest.name}"
     try:
         difference = first_difference(base, manifest.files)
@@ -116,6 +119,15 @@ def open_artifact(directory: Path) -> Artifact:
             why=f"it says {manifest.kind}/{manifest.key}",
         )
     return Artifact(kind, key, directory, manifest)
+
+
+def _lacks_weights(manifest: Manifest) -> bool:
+    """Return whether a download was stored without weights, as from a part-filled cache."""
+    params = manifest.key_document.get("params")
+    include = params.get("include") if isinstance(params, dict) else None
+    if manifest.fake or not isinstance(include, list):
+        return False
+    return is_without((entry.path for entry in manifest.files), map(str, include))
 
 
 def _read(path: str) -> bytes:

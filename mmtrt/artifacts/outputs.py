@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from mmtrt.artifacts.atomic import sync_all
 from mmtrt.artifacts.digest import DigestMemo, changed_while_read, entry_of, file_threads
 from mmtrt.artifacts.faults import explained, quoted
+from mmtrt.artifacts.lookup import Artifact
 from mmtrt.artifacts.manifest import FileEntry, first_difference
 from mmtrt.artifacts.threads import in_threads
 from mmtrt.artifacts.tree import Leaf, scan
@@ -31,7 +33,7 @@ class Output:
     links lead to."""
 
 
-def seal(directory: Path, final: Path, memo: DigestMemo) -> Output:
+def seal(directory: Path, final: Path, memo: DigestMemo, inputs: Iterable[Artifact] = ()) -> Output:
     """Check and hash the files of a finished output directory, and make them read-only.
 
     Not made read-only is what belongs to somebody else, too: what symbolic links lead to, and files
@@ -41,6 +43,8 @@ def seal(directory: Path, final: Path, memo: DigestMemo) -> Output:
         directory: the output directory, in its staging directory.
         final: where the output directory will be.
         memo: knows the digests of linked files.
+        inputs: artifacts whose files may be linked here; their manifests say their digests, so
+            gigabytes that only got one more link are not read.
 
     Raises:
         ArtifactError: ART160 to ART165 for what cannot be kept, ART15x for what the operating
@@ -58,21 +62,38 @@ def seal(directory: Path, final: Path, memo: DigestMemo) -> Output:
     )
 
     forgetful = DigestMemo(None)
+    is_any_shared = any(leaf.is_linked or leaf.stat.st_nlink > 1 for leaf in tree.files)
+    recorded = _recorded(inputs) if is_any_shared else {}
 
     def seal_file(leaf: Leaf) -> FileEntry:
         status = leaf.stat
         if not leaf.is_linked and here[status.st_dev, status.st_ino] == status.st_nlink:
             _make_read_only(leaf)
+        known = recorded.get((status.st_dev, status.st_ino))
+        if known is not None:
+            return entry_of(leaf, status, known)
         is_shared = leaf.is_linked or status.st_nlink > 1
         asked = memo if is_shared and status.st_size >= _MEMO_BYTES else forgetful
-        status, digest = asked.measure(leaf.location)
-        if not is_shared and status.st_size >= _MEMO_BYTES:
-            memo.record(status, digest)
-        return entry_of(leaf, status, digest)
+        return entry_of(leaf, *asked.measure(leaf.location))
 
     entries = in_threads(seal_file, tree.files, file_threads(tree.files))
     own = [leaf.location for leaf in tree.files if not leaf.is_linked]
     return Output(tuple(entries), (*own, *tree.directories))
+
+
+def _recorded(inputs: Iterable[Artifact]) -> dict[tuple[int, int], str]:
+    """Return device and inode -> digest of the files that the store itself holds as recorded."""
+    known = {}
+    for artifact in inputs:
+        for entry in artifact.manifest.files:
+            try:
+                # Never what a symbolic link leads to: that is the user's, and may change.
+                status = os.lstat(f"{artifact.path}/{entry.path}")
+            except OSError:
+                continue
+            if (status.st_size, status.st_mtime_ns) == (entry.size, entry.mtime_ns):
+                known[status.st_dev, status.st_ino] = entry.digest
+    return known
 
 
 def settle(directory: Path, output: Output, more: tuple[Path, ...]) -> None:

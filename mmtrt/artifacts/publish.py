@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ def publish(
     staging: Staging,
     memo: DigestMemo,
     replaces: bool,
+    inputs: Sequence[Artifact] = (),
     *,
     key_document: dict[str, Any],
     **fields: Any,
@@ -35,6 +37,7 @@ def publish(
         staging: as the command left it.
         memo: knows the digests of linked files.
         replaces: whether an intact artifact of the key gives way.
+        inputs: artifacts whose files may be linked in the output.
         key_document: what the key is the hash of.
         fields: the rest of the manifest, but for what the staging directory and its files say.
     """
@@ -53,7 +56,7 @@ def publish(
     with explained("store", staging.directory):
         staging.clear(keep=layout.LOGS | {name})
         write_json(staging.command, fields["command"])
-        output = seal(staging.path, final / name, memo)
+        output = seal(staging.path, final / name, memo, inputs)
         manifest = Manifest(
             kind=kind,
             key=key,
@@ -63,14 +66,19 @@ def publish(
             files=output.entries,
             **fields,
         )
-        manifest = _settle(staging, manifest, output, final / name, memo)
+        manifest = _settle(staging, manifest, output, final / name, memo, inputs)
         memo.flush()
         existing = _move_in(root, staging, final, replaces)
     return existing or Artifact(kind, key, final, manifest)
 
 
 def _settle(
-    staging: Staging, manifest: Manifest, output: Output, final: Path, memo: DigestMemo
+    staging: Staging,
+    manifest: Manifest,
+    output: Output,
+    final: Path,
+    memo: DigestMemo,
+    inputs: Sequence[Artifact],
 ) -> Manifest:
     """Write the manifest and bring all to the disk; once more if a file's time moved.
 
@@ -84,7 +92,7 @@ def _settle(
         except ArtifactError as error:
             if is_last or error.code != "ART165":
                 raise
-        output = seal(staging.path, final, memo)
+        output = seal(staging.path, final, memo, inputs)
         manifest = replace(manifest, files=output.entries, digest=tree_digest(output.entries))
     return manifest
 

@@ -176,6 +176,7 @@ class Store:
         created: str | None = None,
         replaces: bool = False,
         made: Mapping[str, Any] | None = None,
+        inputs: Sequence[Artifact] = (),
     ) -> Artifact:
         """Make a finished staging directory the artifact of its key.
 
@@ -198,6 +199,7 @@ class Store:
             created: UTC in ISO 8601; default now.
             replaces: an intact artifact of the key gives way, too (a forced run).
             made: see ``Manifest.made``.
+            inputs: artifacts whose files may be linked in the output; those are not hashed again.
 
         Raises:
             ArtifactError: ART144, if the key is not that of the document; ART160 to ART165, for an
@@ -211,6 +213,7 @@ class Store:
             staging,
             self.memo,
             replaces,
+            inputs,
             stage=stage,
             key_document=key_document,
             command=of_environment().tree(presentable(dict(command))),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
+
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".nemo", ".gguf")
+"""Kinds of file that hold weights."""
 
 LFS_FIRST_LINE = b"version https://git-lfs"
 LFS_MAX_BYTES = 1024
@@ -18,6 +21,16 @@ def is_passed_over(index: str, names: Collection[str]) -> bool:
     Source: transformers 5.23, ``modeling_utils._get_resolved_checkpoint_files``.
     """
     return index.removesuffix(".index.json") in names
+
+
+def asked_for(include: Iterable[str]) -> list[str]:
+    """Return those of a recipe's include patterns that ask for weights."""
+    return [pattern for pattern in include if pattern.endswith(SUFFIXES)]
+
+
+def is_without(names: Iterable[str], include: Iterable[str]) -> bool:
+    """Return whether weights were asked for, and none are among the files of these names."""
+    return bool(asked_for(include)) and not any(name.endswith(SUFFIXES) for name in names)
 
 
 def is_lfs_pointer(path: Path) -> bool:

@@ -210,6 +210,7 @@ class Work:
             replaces=self.is_forced,
             stage=node.stage.id,
             made=facts_of(self),
+            inputs=tuple(self.inputs.values()),
         )
 
     def _changed_local(self) -> str | None:

@@ -9,9 +9,14 @@ from pathlib import Path
 
 from mmtrt.tasks import hub, links
 from mmtrt.tasks.digests import check_digests, parse_expected
-from mmtrt.tasks.hub_blobs import cache_directory
 from mmtrt.tasks.hub_errors import offline
-from mmtrt.tasks.hub_listing import Repository, list_files
+from mmtrt.tasks.hub_listing import (
+    Listing,
+    Repository,
+    cache_directory,
+    cached_listing,
+    list_files,
+)
 from mmtrt.tasks.messages import (
     TaskError,
     TemporaryError,
@@ -234,29 +239,32 @@ def _collect(folder: Path, prefix: str, above: set[Path], files: dict[str, Path]
 
 def _take(repo: Repository, patterns: Patterns) -> tuple[Path, Choice]:
     """Return the directory of the cache with the files, and which of them are wanted."""
+    failure: TaskError | None = None
+    listing: Listing | None
     if hub.is_offline():
-        return _take_cached(repo, patterns, offline(repo.repo_id, repo.revision))
-    try:
-        listing = list_files(repo)
-    except TemporaryError as failure:
-        if not hub.cache_is_whole(repo, patterns):
-            raise
-        note(f"{failure.message}; the cache holds everything of this commit")
-        return _take_cached(repo, patterns, failure)
+        listing = cached_listing(repo)
+        unknown = "it holds no list of the commit's files, so nothing tells whether it is whole"
+        failure = offline(repo.repo_id, repo.revision, None if listing else unknown)
+    else:
+        try:
+            listing = list_files(repo)
+        except TemporaryError as error:
+            # Only a commit hash still means the same.
+            failure, listing = error, cached_listing(repo) if repo.is_pinned else None
+    if listing is None:
+        assert failure is not None
+        raise failure
     choice = choose((file.name for file in listing.files), patterns, str(repo))
+    if failure is None:
+        folder = hub.fetch(repo, listing, choice.files)
+    elif (cached := hub.cached_snapshot(repo, listing, choice.files)) is None:
+        raise failure
+    else:
+        folder = cached
+        if isinstance(failure, TemporaryError):
+            note(f"{failure.message}; the cache holds everything of this commit")
     _mention(choice)
     _mention_moving(repo, listing.commit)
-    return hub.fetch(repo, listing, choice.files), choice
-
-
-def _take_cached(repo: Repository, patterns: Patterns, otherwise: TaskError) -> tuple[Path, Choice]:
-    folder = hub.cached_snapshot(repo, patterns)
-    if folder is None:
-        raise otherwise
-    names = [entry.name for entry in links.walk(folder) if entry.path.is_file()]
-    choice = choose(names, patterns, f"the cached {repo}")
-    _mention(choice)
-    _mention_moving(repo, folder.name)
     return folder, choice
 
 

@@ -15,12 +15,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmtrt.tasks.hub_blobs import CHUNK_BYTES, fetch_large, is_resumable, storage_of
+from mmtrt.tasks.hub_blobs import CHUNK_BYTES, fetch_large, is_resumable
 from mmtrt.tasks.hub_errors import explained
-from mmtrt.tasks.hub_listing import Listing, RemoteFile, Repository
+from mmtrt.tasks.hub_listing import Listing, RemoteFile, Repository, storage_of
 from mmtrt.tasks.messages import TaskError, TemporaryError, note, quoted
 from mmtrt.tasks.progress import Progress
-from mmtrt.tasks.selection import Patterns
 
 
 def prepare() -> None:
@@ -65,50 +64,17 @@ def fetch(repo: Repository, listing: Listing, names: Sequence[str]) -> Path:
     return folder
 
 
-def cached_snapshot(repo: Repository, patterns: Patterns) -> Path | None:
-    """Return the directory of the cache that holds everything wanted, without any request.
-
-    An old library keeps no list of what belongs to a commit; what is there is then taken for whole,
-    and the checks that follow must find what is missing.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    from mmtrt.tasks.selection import PICKLE_SUFFIXES
-
-    pickles = [] if patterns.allow_pickle else [f"*{suffix}" for suffix in PICKLE_SUFFIXES]
-    try:
-        folder = snapshot_download(
-            repo.repo_id,
-            revision=repo.revision,
-            repo_type=repo.repo_type,
-            allow_patterns=list(patterns.include) or None,
-            ignore_patterns=[*patterns.exclude, *pickles] or None,
-            local_files_only=True,
-        )
-    except (LocalEntryNotFoundError, HFValidationError):
-        return None
-    return Path(folder)
-
-
-def cache_is_whole(repo: Repository, patterns: Patterns) -> bool:
-    """Return whether the cache can stand in for a hub that does not answer.
-
-    Only for a commit hash, and only if the library knows what belongs to it.
-    """
-    if not repo.is_pinned:
-        return False
-    try:
-        from huggingface_hub import get_cached_repo_tree
-    except ImportError:  # before 2.0 the library kept no such list
-        return False
-    from huggingface_hub.errors import CachedRepoTreeNotFoundError
-
-    try:
-        get_cached_repo_tree(repo.repo_id, repo_type=repo.repo_type, revision=repo.revision)
-    except CachedRepoTreeNotFoundError:
-        return False
-    return cached_snapshot(repo, patterns) is not None
+def cached_snapshot(repo: Repository, listing: Listing, names: Sequence[str]) -> Path | None:
+    """Return the directory of the cache that holds the named files whole, without any request."""
+    folder = storage_of(repo) / "snapshots" / listing.commit
+    sizes = {file.name: file.size_bytes for file in listing.files}
+    for name in names:
+        try:
+            if (folder / name).stat().st_size != sizes[name]:
+                return None
+        except OSError:
+            return None
+    return folder
 
 
 def _not_cached(

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmtrt.tasks.hub_errors import explained
-from mmtrt.tasks.hub_listing import RemoteFile, Repository
+from mmtrt.tasks.hub_listing import RemoteFile, Repository, storage_of
 from mmtrt.tasks.messages import TemporaryError, quoted
 from mmtrt.tasks.progress import Progress
 
@@ -71,21 +71,6 @@ class _Partial(io.FileIO):
         length = super().truncate(size)
         self.report(length)
         return length
-
-
-def cache_directory() -> Path:
-    """Return where the library keeps what it fetched."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE).expanduser()
-
-
-def storage_of(repo: Repository) -> Path:
-    """Return where the cache keeps a repository."""
-    from huggingface_hub.file_download import repo_folder_name
-
-    name: str = repo_folder_name(repo_id=repo.repo_id, repo_type=repo.repo_type)
-    return cache_directory() / name
 
 
 def is_resumable(file: RemoteFile) -> bool:

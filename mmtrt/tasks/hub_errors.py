@@ -89,14 +89,21 @@ def _explain(
     return None
 
 
-def offline(repo_id: str, revision: str) -> TaskError:
-    """Say that requests are forbidden and the cache does not hold what is wanted."""
+def offline(repo_id: str, revision: str, because: str | None = None) -> TaskError:
+    """Say that requests are forbidden and the cache does not hold what is wanted.
+
+    Args:
+        repo_id: The repository that is asked.
+        revision: The revision that is asked for.
+        because: What else there is to know of the cache.
+    """
     from huggingface_hub import constants
 
     return TaskError(
         f"offline, and the cache does not hold all of `{quoted(repo_id)}` at `{quoted(revision)}`",
         code="NET103",
-        why=f"HF_HUB_OFFLINE=1 forbids requests; the cache is `{quoted(constants.HF_HUB_CACHE)}`",
+        why=f"HF_HUB_OFFLINE=1 forbids requests; the cache is `{quoted(constants.HF_HUB_CACHE)}`"
+        + (f"; {because}" if because else ""),
         fix="run this stage once where there is a network and share HF_HOME with it; or unset "
         "HF_HUB_OFFLINE; or give a directory that holds the model: model.path=DIR",
     )

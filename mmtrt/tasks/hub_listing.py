@@ -1,10 +1,19 @@
-"""What a hub has: a repository's files at one commit."""
+"""What a hub has: a repository's files at one commit.
+
+A commit never changes, so its list is kept beside the files in the hub's cache: without one,
+nothing tells whether what is cached is all there is.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from mmtrt.artifacts.atomic import write_text
+from mmtrt.errors import ArtifactError
 from mmtrt.tasks.hub_errors import explained
 from mmtrt.tasks.links import relative_name
 from mmtrt.tasks.messages import TemporaryError, quoted
@@ -85,4 +94,72 @@ def list_files(repo: Repository) -> Listing:
             code="NET105",
             fix="try again; or check that HF_ENDPOINT is a hub",
         )
-    return Listing(answer.sha, tuple(files))
+    listing = Listing(answer.sha, tuple(files))
+    _keep(repo, listing)
+    return listing
+
+
+def cached_listing(repo: Repository) -> Listing | None:
+    """Return the list of a commit as the hub told it before, without any request.
+
+    The library (2.0 and later) keeps lists as well, of what it fetches by itself.
+    """
+    commit = repo.revision
+    if not repo.is_pinned:
+        try:
+            commit = (storage_of(repo) / "refs" / repo.revision).read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            return None
+    try:
+        rows = json.loads(_kept(repo, commit).read_bytes())
+        return Listing(commit, tuple(RemoteFile(**row) for row in rows))
+    except (OSError, ValueError, TypeError):
+        return _library_listing(repo, commit)
+
+
+def _library_listing(repo: Repository, commit: str) -> Listing | None:
+    try:
+        from huggingface_hub import get_cached_repo_tree
+        from huggingface_hub.errors import CachedRepoTreeNotFoundError, HFValidationError
+    except ImportError:  # before 2.0 the library kept no such list
+        return None
+    try:
+        rows = get_cached_repo_tree(repo.repo_id, repo_type=repo.repo_type, revision=commit)
+    except (CachedRepoTreeNotFoundError, HFValidationError):
+        return None
+    files = [
+        RemoteFile(
+            row.path,
+            row.lfs.size if row.lfs else row.size,
+            None if row.lfs else row.blob_id,
+            row.lfs.sha256 if row.lfs else None,
+        )
+        for row in rows
+    ]
+    return Listing(commit, tuple(files))
+
+
+def cache_directory() -> Path:
+    """Return where the library keeps what it fetched."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE).expanduser()
+
+
+def storage_of(repo: Repository) -> Path:
+    """Return where the cache keeps a repository."""
+    from huggingface_hub.file_download import repo_folder_name
+
+    name: str = repo_folder_name(repo_id=repo.repo_id, repo_type=repo.repo_type)
+    return cache_directory() / name
+
+
+def _kept(repo: Repository, commit: str) -> Path:
+    return storage_of(repo) / "trees" / f"{commit}.mmtrt.json"
+
+
+def _keep(repo: Repository, listing: Listing) -> None:
+    place = _kept(repo, listing.commit)
+    with suppress(OSError, ArtifactError):  # a cache that may only be read
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_text(place, json.dumps([asdict(file) for file in listing.files]))

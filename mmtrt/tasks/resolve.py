@@ -21,7 +21,7 @@ from mmtrt.tasks.digests import digest_of
 from mmtrt.tasks.env import resolve as resolve_packages
 from mmtrt.tasks.git import Git
 from mmtrt.tasks.hub_errors import offline
-from mmtrt.tasks.hub_listing import Repository, list_files
+from mmtrt.tasks.hub_listing import Repository, cached_listing, list_files
 from mmtrt.tasks.messages import TaskError, TemporaryError, disk_failure, scrub
 from mmtrt.tasks.overlay import Overlay
 from mmtrt.tasks.pip import find_pip
@@ -88,7 +88,7 @@ def _answer(
 
 
 def of_hub(question: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the commit behind a revision and the wanted files; offline, what the cache holds.
+    """Return the commit behind a revision and the wanted files; offline, as the cache knows them.
 
     Raises:
         TaskError: NET1xx, MDL11x or SEC101.
@@ -99,12 +99,9 @@ def of_hub(question: Mapping[str, Any]) -> dict[str, Any]:
     patterns = Patterns(
         tuple(question["include"]), tuple(question["exclude"]), bool(question["allow_pickle"])
     )
-    if hub.is_offline():
-        folder = hub.cached_snapshot(repo, patterns)
-        if folder is None:
-            raise offline(repo.repo_id, repo.revision)
-        return {"commit": folder.name, "files": []}
-    listing = list_files(repo)
+    listing = cached_listing(repo) if hub.is_offline() else list_files(repo)
+    if listing is None:
+        raise offline(repo.repo_id, repo.revision)
     taken = choose((file.name for file in listing.files), patterns, str(repo)).files
     rows = {file.name: file for file in listing.files}
     files = [

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
+from mmtrt.artifacts.weights import asked_for, is_without
 from mmtrt.tasks.messages import TaskError, listed, quoted
 
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".nemo")
@@ -53,7 +54,8 @@ def choose(names: Iterable[str], patterns: Patterns, where: str) -> Choice:
 
     Raises:
         TaskError: SEC101, if a pickle is named in full, or the weights that are wanted are pickles
-            only; MDL114, if a file that is named in full is not there, or nothing at all is left.
+            only; MDL114, if a file that is named in full is not there, if weights are asked for and
+            there are none, or if nothing at all is left.
     """
     everything = sorted(names)
     wanted = [name for name in everything if patterns.want(name)]
@@ -71,6 +73,13 @@ def choose(names: Iterable[str], patterns: Patterns, where: str) -> Choice:
             code="MDL114",
             why=f"it holds {listed(everything)}" if everything else "it holds no files",
             fix="correct recipe.stages.download.include and .exclude",
+        )
+    if is_without(files, patterns.include):
+        raise TaskError(
+            f"{where} has no weights: no file fits {listed(asked_for(patterns.include))}",
+            code="MDL114",
+            why=f"it holds {listed(everything)}",
+            fix="choose a revision that has them, or correct recipe.stages.download.include",
         )
     return Choice(tuple(files), tuple(pickles), tuple(idle))
 

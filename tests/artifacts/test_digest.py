@@ -18,7 +18,7 @@ from mmtrt.artifacts.digest import DigestMemo, digest_tree, hash_file
 from mmtrt.artifacts.manifest import FileEntry
 from mmtrt.errors import ArtifactError
 from tests.artifacts.filling import HOSTILE, age, write
-from tests.waiting import LIMIT_S
+from tests.waiting import LIMIT_S, wait_until
 
 EMPTY = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
 """BLAKE3 of no bytes, from the specification."""
@@ -36,6 +36,25 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(digest, "hash_file", note)
     return names
+
+
+YOUNG_NS = digest.YOUNG_NS
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_young(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remember at once: nobody can give a file an old change time."""
+    monkeypatch.setattr(digest, "YOUNG_NS", 0)
+
+
+def tick(folder: Path, after_ns: int) -> None:
+    """Wait until the clock of the file system has moved on."""
+
+    def moved() -> bool:
+        (folder / "tick").write_bytes(b"")
+        return (folder / "tick").stat().st_ctime_ns > after_ns
+
+    wait_until(moved)
 
 
 def old(path: Path, content: bytes = b"old") -> Path:
@@ -97,30 +116,46 @@ class TestMemo:
         assert memo.digest(file) == memo.digest(file)
         assert hashed == ["x"]
 
-    @pytest.mark.parametrize(
-        "keep",
-        [
-            lambda path: path.chmod(0o400),
-            lambda path: path.rename(path.with_name("y")).rename(path),
-            lambda path: (path.parent / "z").hardlink_to(path),
-        ],
-    )
-    def test_moving_linking_and_protecting_keep_a_digest(
-        self, tmp_path: Path, hashed: list[str], keep: Callable[[Path], object]
-    ) -> None:
+    def test_moving_a_file_keeps_its_digest(self, tmp_path: Path, hashed: list[str]) -> None:
         file = old(tmp_path / "x")
         memo = DigestMemo(tmp_path / "memo")
         memo.digest(file)
-        keep(file)
-        memo.digest(file)
-        assert hashed == ["x"]
+        changed = file.stat().st_ctime_ns
+        file.rename(tmp_path / "y")
+        memo.digest(tmp_path / "y")
+        # Some file systems take a new name for a change.
+        assert hashed == (["x"] if (tmp_path / "y").stat().st_ctime_ns == changed else ["x", "y"])
+
+    @pytest.mark.parametrize(
+        "replace",
+        [
+            lambda file: file.write_bytes(b"new"),
+            lambda file: os.truncate(file, 0) or file.write_bytes(b"new"),
+            lambda file: file.unlink() or file.write_bytes(b"new"),
+            lambda file: (old(file.with_name("z"), b"new")).replace(file),
+        ],
+        ids=["in place", "cut", "same name", "renamed"],
+    )
+    def test_other_content_of_the_same_size_and_time_is_seen(
+        self, tmp_path: Path, hashed: list[str], replace: Callable[[Path], object]
+    ) -> None:
+        # As `cp -p`, `rsync -t --inplace` and `tar` leave it.
+        file = old(tmp_path / "x")
+        memo = DigestMemo(tmp_path / "memo")
+        before, status = memo.digest(file), file.stat()
+        tick(tmp_path, status.st_ctime_ns)
+        replace(file)
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert (file.stat().st_size, file.stat().st_mtime_ns) == (3, status.st_mtime_ns)
+        assert memo.digest(file) == hash_file(file) != before
+        assert DigestMemo(tmp_path / "memo").digest(file) != before
 
     def test_links_have_the_digest_of_what_they_lead_to(
         self, tmp_path: Path, hashed: list[str]
     ) -> None:
         file = old(tmp_path / "x")
         (tmp_path / "y").symlink_to("x")
-        (tmp_path / "z").hardlink_to(file)
+        (tmp_path / "z").hardlink_to(file)  # before it is hashed: one more link changes its time
         memo = DigestMemo(tmp_path / "memo")
         assert len({memo.digest(tmp_path / name) for name in "xyz"}) == 1
         assert hashed == ["x"]
@@ -140,32 +175,21 @@ class TestMemo:
 
     @pytest.mark.parametrize("seconds", [0, 1, -3600])
     def test_a_young_file_is_not_remembered(
-        self,
-        tmp_path: Path,
-        hashed: list[str],
-        monkeypatch: pytest.MonkeyPatch,
-        seconds: float,
+        self, tmp_path: Path, hashed: list[str], monkeypatch: pytest.MonkeyPatch, seconds: float
     ) -> None:
-        # It can change again without its time changing.
-        # The clock stands still, so that the file does not grow old while this process waits.
-        file, now = old(tmp_path / "x"), time.time_ns()
+        # It can change again without its change time changing, whatever its other time says.
+        file = old(tmp_path / "x")
+        now = file.stat().st_ctime_ns + int(seconds * 1e9)
+        monkeypatch.setattr(digest, "YOUNG_NS", YOUNG_NS)
         monkeypatch.setattr(digest.time, "time_ns", lambda: now)
-        os.utime(file, ns=(now - int(seconds * 1e9),) * 2)
         memo = DigestMemo(tmp_path / "memo")
         memo.digest(file)
         memo.digest(file)
         assert hashed == ["x", "x"]
-
-    def test_what_is_recorded_on_purpose_may_be_young(
-        self, tmp_path: Path, hashed: list[str]
-    ) -> None:
-        file = tmp_path / "x"
-        file.write_bytes(b"x")
-        memo = DigestMemo(tmp_path / "memo")
-        memo.record(file.stat(), "d" * 64)
-        memo.close()
-        assert DigestMemo(tmp_path / "memo").digest(file) == "d" * 64
-        assert hashed == []
+        now += 2 * YOUNG_NS + int(abs(seconds) * 1e9)
+        memo.digest(file)
+        memo.digest(file)
+        assert hashed == ["x", "x", "x"]
 
     def test_a_file_that_is_being_written_has_no_digest(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -205,7 +229,7 @@ class TestMemoFile:
     def rows(self, memo: Path) -> int:
         connection = sqlite3.connect(memo)
         try:
-            (count,) = connection.execute("SELECT count(*) FROM digests").fetchone()
+            (count,) = connection.execute("SELECT count(*) FROM files").fetchone()
         finally:
             connection.close()
         return int(count)
@@ -232,7 +256,7 @@ class TestMemoFile:
         memo.digest(file)
         memo.close()
         connection = sqlite3.connect(place)
-        connection.execute("UPDATE digests SET digest = 'short'")
+        connection.execute("UPDATE files SET digest = 'short'")
         connection.commit()
         connection.close()
         assert DigestMemo(place).digest(file) == hash_file(file)
@@ -316,7 +340,9 @@ class TestMemoFile:
         code = """
 import sys
 from pathlib import Path
+from mmtrt.artifacts import digest
 from mmtrt.artifacts.digest import DigestMemo
+digest.YOUNG_NS = 0
 memo = DigestMemo(Path(sys.argv[1]))
 print(*[memo.digest(Path(file)) for file in sys.argv[2:]])
 """
@@ -330,10 +356,14 @@ print(*[memo.digest(Path(file)) for file in sys.argv[2:]])
             memo.digest(file)
         assert hashed == []
 
-    def test_huge_inode_numbers_fit(self, tmp_path: Path) -> None:
-        status: Any = SimpleNamespace(st_dev=2**63, st_ino=2**64 - 1, st_size=1, st_mtime_ns=2)
+    def test_huge_inode_numbers_fit(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        status: Any = SimpleNamespace(
+            st_dev=2**63, st_ino=2**64 - 1, st_size=1, st_mtime_ns=2, st_ctime_ns=0
+        )
+        monkeypatch.setattr(digest, "_status", lambda file: status)
+        monkeypatch.setattr(digest, "hash_file", lambda file: EMPTY)
         memo = DigestMemo(tmp_path / "memo")
-        memo.record(status, EMPTY)
+        memo.digest(tmp_path / "x")
         memo.close()
         assert DigestMemo(tmp_path / "memo").lookup(status) == EMPTY
 

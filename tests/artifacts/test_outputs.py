@@ -8,8 +8,9 @@ import pytest
 from mmtrt.artifacts import digest, outputs
 from mmtrt.artifacts.digest import DigestMemo, hash_file
 from mmtrt.artifacts.outputs import seal, settle
+from mmtrt.artifacts.store import Store
 from mmtrt.errors import ArtifactError
-from tests.artifacts.filling import age, write
+from tests.artifacts.filling import fill, write
 
 
 @pytest.fixture
@@ -159,33 +160,31 @@ class TestHardLinks:
         seal(out, final, DigestMemo(None))
         assert mode(out / "y") == 0o444
 
-    def test_that_were_hashed_before_are_not_hashed_again(
-        self, tmp_path: Path, out: Path, final: Path, monkeypatch: pytest.MonkeyPatch
+    def test_to_files_of_an_input_are_not_hashed(
+        self, store: Store, out: Path, final: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(outputs, "_MEMO_BYTES", 10)
-        memo = DigestMemo(tmp_path / "memo")
-        write(out, {"big": b"x" * 10, "small": b"x"})
-        first = seal(out, final, memo)
-        memo.flush()
-        assembled = tmp_path / "store/.staging/assemble-1/tiny"
-        assembled.mkdir(parents=True)
-        for name in ("big", "small"):
-            (assembled / name).hardlink_to(out / name)
+        """One more link changes a file's change time; gigabytes are not read for that."""
+        made = fill(store, files={"big": b"x" * 10, "moved": b"y" * 10})
+        for name in ("big", "moved"):
+            (out / name).hardlink_to(made.path / name)
+        os.utime(out / "moved", (1, 1))
         hashed: list[str] = []
         real = digest.hash_file
         monkeypatch.setattr(
             digest, "hash_file", lambda path: hashed.append(Path(path).name) or real(path)
         )
-        second = seal(assembled, final, DigestMemo(tmp_path / "memo"))
-        assert second.entries == first.entries
-        assert hashed == ["small"]  # cheaper than asking
+        sealed = seal(out, final, DigestMemo(None), [made])
+        assert [entry.digest for entry in sealed.entries] == [
+            entry.digest for entry in made.manifest.files
+        ]
+        assert hashed == ["moved"]  # no longer as recorded
 
     def test_links_to_a_local_model_are_hashed_once(
         self, tmp_path: Path, out: Path, final: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(outputs, "_MEMO_BYTES", 10)
+        monkeypatch.setattr(digest, "YOUNG_NS", 0)
         write(tmp_path, {"model.bin": b"x" * 10})
-        age(tmp_path / "model.bin", 60)
         memo = DigestMemo(None)
         known = memo.digest(tmp_path / "model.bin")
         (out / "model.bin").symlink_to(tmp_path / "model.bin")

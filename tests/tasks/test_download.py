@@ -331,12 +331,50 @@ def test_offline_without_cache(stage: Stage, hub: Hub, repo: Repo, out: Path) ->
     assert hub.log == []
 
 
-def test_offline_with_a_file_missing(stage: Stage, repo: Repo, out: Path) -> None:
+@pytest.mark.parametrize("name", ["model.safetensors", "*"])
+def test_offline_with_a_file_missing(stage: Stage, repo: Repo, out: Path, name: str) -> None:
     flags = ("--output-dir", out, *source())
     stage.run("download", *flags, "--include", "config.json").done()
-    ended = stage.run("download", *flags, "--include", "model.safetensors", HF_HUB_OFFLINE="1")
-    # An old library keeps no list of files, so then only the file named in full is missed.
-    ended.failed("NET103" if "NET103" in ended.stderr else "MDL114")
+    stage.run("download", *flags, "--include", name, HF_HUB_OFFLINE="1").failed("NET103")
+    assert set(tree(out)) == {"config.json"}
+
+
+@pytest.mark.parametrize("cached", [("config.json",), tuple(MODEL)])
+def test_offline_with_a_cache_that_nobody_filled_as_a_whole(
+    stage: Stage, hub: Hub, repo: Repo, out: Path, cached: tuple[str, ...]
+) -> None:
+    """What other programs fetch file by file leaves no list of what belongs to the commit."""
+    fetch = "import sys; from huggingface_hub import hf_hub_download as get\n"
+    fetch += "for name in sys.argv[3:]: get(sys.argv[1], name, revision=sys.argv[2])"
+    command = [sys.executable, "-c", fetch, "owner/llava", COMMIT, *cached]
+    subprocess.run(command, env=stage.env, check=True, timeout=LIMIT_S)
+    asked = len(hub.log)
+    ended = stage.run("download", "--output-dir", out, *source(), HF_HUB_OFFLINE="1")
+    assert "no list of the commit's files" in ended.failed("NET103").stderr
+    assert not out.exists()
+    assert len(hub.log) == asked
+    stage.run("download", "--output-dir", out, *source()).done()
+    assert tree(out) == MODEL
+
+
+def test_a_list_that_the_library_keeps_will_do(stage: Stage, repo: Repo, out: Path) -> None:
+    pytest.importorskip("huggingface_hub", minversion="2.0")
+    fetch = "import sys, huggingface_hub as h; h.snapshot_download(sys.argv[1], revision='main')"
+    command = [sys.executable, "-c", fetch, "owner/llava"]
+    subprocess.run(command, env=stage.env, check=True, timeout=LIMIT_S)
+    stage.run("download", "--output-dir", out, *source("main"), HF_HUB_OFFLINE="1").done()
+    assert tree(out) == MODEL
+
+
+def test_a_commit_without_the_weights_that_are_wanted(
+    stage: Stage, hub: Hub, repo: Repo, out: Path
+) -> None:
+    del repo.files["model.safetensors"]
+    flags = ("--include", "*.json", "*.safetensors")
+    ended = stage.run("download", "--output-dir", out, *source(), *flags).failed("MDL114")
+    assert "has no weights: no file fits `*.safetensors`" in ended.stderr
+    assert hub.bodies() == []
+    assert not out.exists()
 
 
 # Access
