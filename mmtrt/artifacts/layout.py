@@ -8,6 +8,7 @@
         <name>/...                  the output
     <root>/.staging/<kind>-<key[:16]>-<random>/      the same, being made; .alive is locked
     <root>/.failed/<kind>-<key[:16]>/                logs and exit.json of the latest failure
+    <root>/.damaged/<kind>-<key[:16]>-<random>/      taken out by ``verify``; for ``gc`` alone
     <root>/.locks/<kind>-<key>.lock                  one builder at a time
     <root>/.side/...                                 what tools keep for the next build
     <root>/.memo.sqlite                              digests of files, see digest.py
@@ -30,6 +31,7 @@ USED = ".used"
 ALIVE = ".alive"
 STAGING = ".staging"
 FAILED = ".failed"
+DAMAGED = ".damaged"
 LOCKS = ".locks"
 SIDE = ".side"
 MEMO = ".memo.sqlite"

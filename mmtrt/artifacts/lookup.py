@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -10,7 +11,7 @@ from typing import TypeAlias
 from mmtrt.artifacts import layout
 from mmtrt.artifacts.faults import explain, quoted
 from mmtrt.artifacts.layout import Logs
-from mmtrt.artifacts.manifest import Manifest, first_difference, tree_digest
+from mmtrt.artifacts.manifest import FileEntry, Manifest, first_difference, tree_digest
 from mmtrt.artifacts.weights import is_without
 from mmtrt.errors import ArtifactCorrupt
 
@@ -69,8 +70,19 @@ class Damaged:
 Lookup: TypeAlias = Hit | Miss | Damaged
 
 
-def look_up(directory: str, kind: str, key: str) -> Lookup:
+def look_up(
+    directory: str,
+    kind: str,
+    key: str,
+    is_same: Callable[[str, FileEntry], bool] | None = None,
+) -> Lookup:
     """Judge an artifact's directory by its manifest, and by the sizes and times of its files.
+
+    Args:
+        directory: the artifact's.
+        kind: what it should be.
+        key: what it should be.
+        is_same: see :func:`mmtrt.artifacts.manifest.first_difference`.
 
     Raises:
         ArtifactError: ART140, if a newer mmtrt wrote it; ART15x, if it cannot be read.
@@ -92,9 +104,12 @@ def look_up(directory: str, kind: str, key: str) -> Lookup:
         return Damaged(Path(where), f"{layout.MANIFEST} is that of another artifact")
     if kind == "download" and _lacks_weights(manifest):
         return Damaged(Path(directory, manifest.name), "it was stored without weights")
+    if tree_digest(manifest.files) != manifest.digest:
+        # Whatever reads this artifact has the digest in its key.
+        return Damaged(Path(where), "the digest of the artifact is not that of its list of files")
     base = f"{directory}/{manifest.name}"
     try:
-        difference = first_difference(base, manifest.files)
+        difference = first_difference(base, manifest.files, is_same)
     except OSError as error:
         raise explain(error, "read", base) from error
     if difference is not None:
@@ -123,8 +138,8 @@ def open_artifact(directory: Path) -> Artifact:
 
 def _lacks_weights(manifest: Manifest) -> bool:
     """Return whether a download was stored without weights, as from a part-filled cache."""
-    params = manifest.key_document.get("params")
-    include = params.get("include") if isinstance(params, dict) else None
+    flags = manifest.key_document.get("flags")
+    include = flags.get("include") if isinstance(flags, dict) else None
     if manifest.fake or not isinstance(include, list):
         return False
     return is_without((entry.path for entry in manifest.files), map(str, include))

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -176,10 +176,19 @@ class Manifest:
         write_text(path, self.to_json(), sync=sync)
 
 
-def first_difference(base: str, entries: tuple[FileEntry, ...]) -> tuple[str, str] | None:
+def first_difference(
+    base: str,
+    entries: tuple[FileEntry, ...],
+    is_same: Callable[[str, FileEntry], bool] | None = None,
+) -> tuple[str, str] | None:
     """Return the path of the first file that is not as recorded, and what is wrong with it.
 
     Looks at sizes and times, of the files that symbolic links lead to.
+
+    Args:
+        base: directory of the files.
+        entries: what is recorded of them.
+        is_same: asked for the content of a file of which only the time differs.
 
     Raises:
         OSError: if a file cannot be looked at for another reason than being missing.
@@ -194,7 +203,9 @@ def first_difference(base: str, entries: tuple[FileEntry, ...]) -> tuple[str, st
             return entry.path, (
                 f"{quoted(entry.path)} has {status.st_size} bytes instead of {entry.size}"
             )
-        if status.st_mtime_ns != entry.mtime_ns:
+        if status.st_mtime_ns != entry.mtime_ns and not (
+            is_same and is_same(f"{base}/{entry.path}", entry)
+        ):
             return entry.path, f"{quoted(entry.path)} was changed after it was stored"
     return None
 
@@ -268,7 +279,9 @@ def _read_files(rows: Any, at: str) -> tuple[FileEntry, ...]:
             )
             path = entry.path
             is_well = (
-                type(entry.size) is int
+                type(path) is str
+                and type(entry.digest) is str
+                and type(entry.size) is int
                 and type(entry.mtime_ns) is int
                 and type(entry.executable) is bool
                 and len(entry.digest) == 64

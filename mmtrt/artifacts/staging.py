@@ -135,12 +135,12 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
     write_text(path, f"{text}\n", sync=False)
 
 
-def fresh_name(root: Path, prefix: str) -> Path:
-    """Return a path for a directory in the staging area that does not exist yet."""
-    return root / layout.STAGING / f"{prefix}-{os.urandom(6).hex()}"
+def fresh_name(root: Path, prefix: str, area: str = layout.STAGING) -> Path:
+    """Return a path for a directory in an area of the store that does not exist yet."""
+    return root / area / f"{prefix}-{os.urandom(6).hex()}"
 
 
-def move_aside(root: Path, place: Path) -> Path | None:
+def move_aside(root: Path, place: Path, area: str = layout.STAGING) -> Path | None:
     """Take something out of the store in one step; return where it lies, to be deleted.
 
     A process killed before it is deleted leaves it to the next sweep.
@@ -151,7 +151,8 @@ def move_aside(root: Path, place: Path) -> Path | None:
     Raises:
         OSError: as the operating system says it.
     """
-    aside = fresh_name(root, "gone")
+    prefix = "gone" if area == layout.STAGING else layout.short_name(place.parent.name, place.name)
+    aside = fresh_name(root, prefix, area)
     aside.parent.mkdir(parents=True, exist_ok=True)
     try:
         place.rename(aside)

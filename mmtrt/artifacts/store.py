@@ -32,6 +32,7 @@ from mmtrt.redaction import of_environment
 
 if TYPE_CHECKING:
     from mmtrt.artifacts.digest import DigestMemo
+    from mmtrt.artifacts.manifest import FileEntry
     from mmtrt.artifacts.usage import Removal, Usage
     from mmtrt.artifacts.verify import Problem
 
@@ -88,13 +89,27 @@ class Store:
         """Look a key up: a hit has a complete manifest and every file as recorded.
 
         Files are compared by size and time, which takes microseconds; ``verify`` compares contents.
+        So does this where only a time differs, as in a store that was copied without times; the
+        time is then set back to the recorded one, so that it is done once.
 
         Raises:
             ArtifactError: ART140, if a newer mmtrt wrote the artifact; ART144, if kind or key is
                 none; ART15x, if the store cannot be read.
         """
         layout.require_place(kind, key)
-        return look_up(f"{self._base}/{kind}/{key}", kind, key)
+        return look_up(f"{self._base}/{kind}/{key}", kind, key, self._is_same)
+
+    def _is_same(self, location: str, entry: FileEntry) -> bool:
+        """Compare a file's content with its record; if it is the same, correct the time."""
+        status, digest = self.memo.measure(location)
+        self.memo.flush()
+        if digest != entry.digest:
+            return False
+        real = os.path.realpath(location)
+        if real.startswith(f"{os.path.realpath(self._base)}/"):  # else it is the user's
+            with suppress(OSError):  # a read-only store: the memo remembers
+                os.utime(real, ns=(status.st_atime_ns, entry.mtime_ns))
+        return True
 
     def local_digest(
         self, path: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()
@@ -355,17 +370,31 @@ class Store:
             ArtifactError: ART167, if somebody pinned it; ART15x.
         """
         with explained("remove", directory):
-            try:
-                hold = take(directory / layout.MANIFEST, create=False)
-            except (FileNotFoundError, NotADirectoryError):
-                aside = move_aside(self.root, directory)  # nobody can pin what has no manifest
-            else:
-                if hold is None:
-                    raise _busy(directory, "another process reads it", "try again when it is done")
-                with hold:
-                    aside = move_aside(self.root, directory)
+            aside = self._take_out(directory, layout.STAGING)
             if aside is not None:
                 remove_tree(aside)
+
+    def set_aside(self, directory: Path) -> Path | None:
+        """Move a damaged artifact to where only ``gc`` looks, so that the next run makes it anew.
+
+        Returns:
+            Where it lies now; ``None`` if it is gone.
+
+        Raises:
+            ArtifactError: ART167, if a run uses it; ART15x.
+        """
+        with explained("set aside", directory):
+            return self._take_out(directory, layout.DAMAGED)
+
+    def _take_out(self, directory: Path, area: str) -> Path | None:
+        try:
+            hold = take(directory / layout.MANIFEST, create=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return move_aside(self.root, directory, area)  # nobody can pin what has no manifest
+        if hold is None:
+            raise _busy(directory, "a run uses it", "try again when it is done")
+        with hold:
+            return move_aside(self.root, directory, area)
 
     def sweep(self) -> list[Path]:
         """Delete the staging directories and lock files of dead processes; never fails.

@@ -21,10 +21,10 @@ from mmtrt.errors import ArtifactError
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The disk space of an artifact, or of something left in ``.staging`` or ``.failed``."""
+    """The disk space of an artifact, or of something left beside them."""
 
     kind: str
-    """``.staging`` or ``.failed`` for what is no artifact; ``key`` is its name there."""
+    """``.staging``, ``.failed`` or ``.damaged`` for what is none; ``key`` is its name there."""
     key: str
     name: str
     """The model's; empty where it cannot be read."""
@@ -172,7 +172,7 @@ def collect(
 def _inventory(store: Store) -> list[_Place]:
     known: dict[tuple[int, int], _Inode] = {}
     directories = [(each.parent.name, each) for each in store.directories()]
-    for name in (layout.STAGING, layout.FAILED):
+    for name in (layout.STAGING, layout.FAILED, layout.DAMAGED):
         directories += [(name, each) for each in layout.listed(store.root / name)]
     places = []
     for kind, path in directories:
@@ -258,6 +258,8 @@ def _why_leftover_goes(
     if place.kind == layout.STAGING:
         is_dead = place.path in set(staging.dead(store.root))
         return "left by a process that died" if is_dead else None
+    if place.kind == layout.DAMAGED:
+        return "damaged"
     if older_than_s is not None and now - place.used_s >= older_than_s:
         return f"logs of a failure {_age(now - place.used_s)} ago"
     return None

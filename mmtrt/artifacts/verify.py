@@ -19,7 +19,10 @@ from mmtrt.artifacts.threads import in_threads
 from mmtrt.errors import ArtifactError
 
 _BESIDE = layout.LOGS | {layout.MANIFEST, layout.USED, layout.ALIVE}
-_AT_ROOT = frozenset({layout.STAGING, layout.FAILED, layout.LOCKS, layout.SIDE})
+_AT_ROOT = frozenset({layout.STAGING, layout.FAILED, layout.DAMAGED, layout.LOCKS, layout.SIDE})
+
+
+_OTHER_TIME = " has the recorded content, but another time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,11 @@ def _check(store: Store, directory: Path, hasher: _Hasher, jobs: int) -> list[Pr
 
     def check_file(entry: FileEntry) -> Problem | None:
         fault = _fault(f"{artifact.path}/{entry.path}", entry, hasher)
-        return fault and Problem(fault[0], artifact.path / entry.path, fault[1], "error", kind, key)
+        if fault is None:
+            return None
+        # The next run compares contents where only the time differs, and corrects it.
+        severity: Literal["error", "info"] = "info" if fault[1].endswith(_OTHER_TIME) else "error"
+        return Problem(fault[0], artifact.path / entry.path, fault[1], severity, kind, key)
 
     found = in_threads(check_file, artifact.manifest.files, jobs)
     return [*problems, *filter(None, found), *_strangers(artifact)]
@@ -142,7 +149,7 @@ def _fault(location: str, entry: FileEntry, hasher: _Hasher) -> tuple[str, str] 
     except (OSError, ArtifactError) as error:
         return "ART178", f"{name} cannot be read: {getattr(error, 'message', error)}"
     if status.st_mtime_ns != entry.mtime_ns:
-        return "ART171", f"{name} has the recorded content, but another time"
+        return "ART171", f"{name}{_OTHER_TIME}"
     return None
 
 

@@ -6,13 +6,14 @@ import dataclasses
 import difflib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
 from mmtrt.artifacts.store import Store
+from mmtrt.artifacts.verify import Problem
 from mmtrt.cli.arguments import Arguments, parse
-from mmtrt.errors import UsageError
+from mmtrt.errors import ArtifactError, UsageError
 from mmtrt.report.places import place
 from mmtrt.report.store_view import (
     age_text,
@@ -28,7 +29,8 @@ from mmtrt.report.units import duration_text, size_text
 USAGE = """\
 mmtrt cache ls     [--kind KIND]                 what is in the store
 mmtrt cache du                                   disk space; files shared by links count once
-mmtrt cache verify [--kind KIND]                 hash every file again; exit 1 if one is damaged
+mmtrt cache verify [--kind KIND]                 hash every file again; exit 1 if one is damaged,
+                                                 and set its artifact aside
 mmtrt cache gc     [--older-than AGE] [--max-size SIZE] [--dry-run] [--all]
 
 gc removes what was not used for AGE, then, least recently used first, as much as it takes for the
@@ -138,16 +140,38 @@ def _verify(root: Path, arguments: Arguments) -> int:
             # As they are found: a large store takes minutes.
             print(f"{problem.severity}[{problem.code}]: {problem.message}\n  at: {problem.path}")
             sys.stdout.flush()
-    errors = sum(problem.severity == "error" for problem in problems)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    aside = _set_aside(store, errors)
     if arguments.on("--json"):
         rows = [dataclasses.asdict(p) | {"path": str(p.path)} for p in problems]
         document = {"schema": 1, "root": str(store.root), "artifacts": count, "problems": rows}
+        document["set_aside"] = [str(path) for path in aside]
         print(json.dumps(document, indent=1, ensure_ascii=False))
-    verdict = f"{errors} problem{'s' * (errors != 1)}" if errors else "all as recorded"
+    verdict = f"{len(errors)} problem{'s' * (len(errors) != 1)}" if errors else "all as recorded"
     print(f"{count} artifact{'s' * (count != 1)} verified: {verdict}", file=sys.stderr)
-    if errors:
-        print("fix: run the recipe again, it replaces what is damaged", file=sys.stderr)
+    if aside:
+        print(
+            f"{len(aside)} set aside, so that no run takes what is damaged\n"
+            "fix: run the recipe again, it makes them anew; "
+            "mmtrt cache gc gives back their space",
+            file=sys.stderr,
+        )
     return 1 if errors else 0
+
+
+def _set_aside(store: Store, errors: Sequence[Problem]) -> list[Path]:
+    """Take damaged artifacts out of the store; say which cannot be."""
+    aside = []
+    for kind, key in dict.fromkeys((each.kind, each.key) for each in errors):
+        if kind is None or key is None:
+            continue
+        try:
+            place = store.set_aside(store.directory_of(kind, key))
+        except ArtifactError as error:
+            print(error.render(), file=sys.stderr)
+        else:
+            aside += [place] if place is not None else []
+    return aside
 
 
 def _gc(root: Path, arguments: Arguments) -> int:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from mmtrt.artifacts.keys import key_of
 from mmtrt.artifacts.lookup import Artifact, Damaged, Hit, Miss
 from mmtrt.artifacts.manifest import tree_digest
 from mmtrt.artifacts.store import Store
 from mmtrt.errors import ArtifactCorrupt, ArtifactError
 from tests.artifacts.filling import (
+    FIELDS,
     FILES,
     HOSTILE,
     age,
@@ -96,8 +98,8 @@ DAMAGES: dict[str, tuple[Callable[[Artifact], object], str, str]] = {
         "tiny/config.json",
         "config.json has 3 bytes instead of 2",
     ),
-    "other time": (
-        lambda a: age(a.path / "config.json", 60),
+    "other content and time": (
+        lambda a: (overwrite(a.path / "config.json", b"[]"), age(a.path / "config.json", 60)),
         "tiny/config.json",
         "config.json was changed after it was stored",
     ),
@@ -120,6 +122,13 @@ DAMAGES: dict[str, tuple[Callable[[Artifact], object], str, str]] = {
         lambda a: rewrite(a.directory / "manifest.json", lambda t: t.replace(a.key, "0" * 64)),
         "manifest.json",
         "manifest.json is that of another artifact",
+    ),
+    "a row of its manifest": (
+        lambda a: rewrite(
+            a.directory / "manifest.json", lambda t: t.replace('"path":"config.json"', '"path":"x"')
+        ),
+        "manifest.json",
+        "the digest of the artifact is not that of its list of files",
     ),
     "a file in its place": (
         lambda a: (shutil.rmtree(a.directory), a.directory.write_text("")),
@@ -149,6 +158,65 @@ def test_content_of_the_same_size_and_time_is_left_to_verify(store: Store) -> No
     assert [problem.code for problem in store.verify()] == ["ART172"]
 
 
+def test_what_verify_sets_aside_is_made_anew(store: Store) -> None:
+    artifact, linked = fill(store), stage(store, 1, kind="assemble")
+    (linked.path / "model.bin").hardlink_to(artifact.path / "weights/model.bin")
+    assembled = publish(store, linked, 1, inputs=[artifact])
+    tamper(artifact.path / "weights/model.bin", b"W" * 5000)
+    damaged = {(each.kind, each.key) for each in store.verify() if each.severity == "error"}
+    assert damaged == {("convert", key()), ("assemble", key(1))}
+    with store.pin(artifact), pytest.raises(ArtifactError) as caught:
+        store.set_aside(artifact.directory)
+    assert caught.value.code == "ART167"
+    for each in (artifact, assembled):
+        assert store.set_aside(each.directory).parent == store.root / ".damaged"
+        assert store.find(each.kind, each.key) == Miss()
+    assert store.set_aside(artifact.directory) is None
+    assert list(store.verify()) == []
+    again = fill(store)
+    assert store.find("convert", key()) == Hit(again)
+    removed = store.gc(keep={("convert", key())})
+    assert {row.kind for row in removed} == {".damaged"}
+    assert list((store.root / ".damaged").iterdir()) == []
+
+
+def test_a_store_that_was_copied_without_times_is_read_once(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store)
+    shutil.copytree(store.root, tmp_path / "copy", copy_function=shutil.copyfile)
+    for path in (tmp_path / "copy").rglob("*"):
+        age(path, 60)
+    copy = Store(tmp_path / "copy")
+    assert {(p.code, p.severity) for p in copy.verify()} == {("ART171", "info")}
+    assert isinstance(copy.find("convert", key()), Hit)
+    monkeypatch.setattr("mmtrt.artifacts.digest.hash_file", lambda path: pytest.fail("again"))
+    assert isinstance(Store(copy.root).find("convert", key()), Hit)
+    monkeypatch.undo()
+    assert list(copy.verify()) == []
+
+
+@pytest.mark.parametrize(
+    ("include", "files", "fake", "is_hit"),
+    [
+        (["*.json", "*.safetensors"], ["config.json"], False, False),
+        (["*.json", "*.safetensors"], ["config.json"], True, True),
+        (["*.json", "*.safetensors"], ["config.json", "model.safetensors"], False, True),
+        (["*.json", "tokenizer.model"], ["tokenizer.model"], False, True),
+        ([], ["config.json"], False, True),
+    ],
+)
+def test_a_download_without_the_weights_it_was_to_have_never_counts(
+    store: Store, include: list[str], files: list[str], fake: bool, is_hit: bool
+) -> None:
+    wanted = {"schema": 1, "flags": {"include": include, "repo_id": ["owner/name"]}}
+    staging = store.open_staging("download", key_of(wanted), "tiny")
+    for name in files:
+        (staging.path / name).write_bytes(b"x")
+    store.publish(staging, key_document=wanted, **(FIELDS | {"fake": fake}))
+    assert isinstance(store.find("download", key_of(wanted)), Hit if is_hit else Damaged)
+
+
 def test_a_newer_mmtrts_artifact_is_neither_hit_nor_damaged(store: Store) -> None:
     artifact = fill(store)
     rewrite(
@@ -171,6 +239,10 @@ def test_a_linked_model_is_judged_by_what_the_links_lead_to(store: Store, tmp_pa
     assert store.find("convert", key()) == Hit(artifact)
     assert list(store.verify()) == []
     age(model, 60)
+    then = model.stat().st_mtime_ns
+    assert store.find("convert", key()) == Hit(artifact)
+    assert model.stat().st_mtime_ns == then  # the user's own
+    model.write_bytes(b"54321")
     assert isinstance(store.find("convert", key()), Damaged)
     model.unlink()
     found = store.find("convert", key())

@@ -54,8 +54,9 @@ def test_finding_reads_the_manifest_and_asks_once_for_each_file(store: Store) ->
         assert (counts["open"], counts["stat"]) == (1, files)
         assert not {"lstat", "scandir", "listdir", "hash_file"} & counts.keys()
         spent[files] = counts.total()
-    # Four calls a file and a hundred for the rest; benchmarks/test_store.py tells the time.
-    assert spent[110] - spent[10] <= 100 * 8
+    # Four calls a file, twelve for its share of the digest of the whole, and a hundred for the
+    # rest; benchmarks/test_store.py tells the time.
+    assert spent[110] - spent[10] <= 100 * 20
     assert spent[10] < 500
 
 

@@ -111,7 +111,9 @@ def test_tampering_is_found(store: Store, how: str) -> None:
     (problem,) = store.verify()
     assert (problem.code, problem.message) == (code, message)
     assert problem.path == artifact.directory / where
-    assert (problem.kind, problem.key, problem.severity) == ("convert", key(), "error")
+    # A store that was copied without times is as good as it was.
+    severity = "info" if how == "time" else "error"
+    assert (problem.kind, problem.key, problem.severity) == ("convert", key(), severity)
 
 
 def test_a_listed_digest_that_was_changed_with_the_file_is_found(store: Store) -> None:

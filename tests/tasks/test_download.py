@@ -471,9 +471,10 @@ def test_served_lfs_pointer_is_refused(stage: Stage, repo: Repo, out: Path) -> N
 def test_truncated_and_missing_shards_are_told_together(
     stage: Stage, repo: Repo, out: Path
 ) -> None:
+    del repo.files["model.safetensors"]
     repo.files |= {
-        "model.safetensors": WEIGHTS[:-1],
-        "model.safetensors.index.json": index_of("model.safetensors", "model-2.safetensors"),
+        "model-1.safetensors": WEIGHTS[:-1],
+        "model.safetensors.index.json": index_of("model-1.safetensors", "model-2.safetensors"),
     }
     ended = stage.run("download", "--output-dir", out, *source()).failed("MDL116")
     assert f"is cut short: {len(WEIGHTS) - 1} of {len(WEIGHTS)} bytes" in ended.stderr
