@@ -113,7 +113,8 @@ def unversioned(old: Mapping[str, Line], new: Mapping[str, Line]) -> list[str]:
 
 def write(lines: Mapping[str, Line]) -> None:
     """Write the record, a line for each stage, so that branches merge."""
-    rows = [f"{n}: {{version: {x.version}, sources: {x.sources}}}\n" for n, x in lines.items()]
+    # In quotes: a digest of digits alone, or of digits around an e, would be read as a number.
+    rows = [f'{n}: {{version: {x.version}, sources: "{x.sources}"}}\n' for n, x in lines.items()]
     RECORD.write_text(HEAD + "".join(rows), "utf-8")
 
 

@@ -6,10 +6,12 @@ import difflib
 import importlib
 import io
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
 
+from mmtrt.cli.arguments import meant_recipe
 from mmtrt.cli.streams import redacted
 from mmtrt.errors import MmtrtError, UsageError
 
@@ -51,6 +53,8 @@ def dispatch(argv: Sequence[str]) -> int:
     debug = "--debug" in args
     if debug:
         args.remove("--debug")
+    if args[:1] == ["help"] and args[1:2] and args[1] in VERBS:
+        args = [args[1], "--help"]
     if not args or args[0] in ("-h", "--help", "help"):
         sys.stdout.write(_help())
         return 0
@@ -62,12 +66,11 @@ def _run_verb(args: list[str], debug: bool) -> int:
     verb = "run" if _starts_run(args[0]) else args.pop(0)
     try:
         if verb not in VERBS:
-            near = difflib.get_close_matches(verb, VERBS, 1, 0.5)
             raise UsageError(
                 f"mmtrt has no verb {verb!r}",
                 code="CFG001",
                 why=f"verbs: {', '.join(VERBS)}",
-                fix=f"mmtrt {near[0]}" if near else "mmtrt --help",
+                fix=_meant(verb, args),
             )
         module = importlib.import_module(f"mmtrt.cli.{verb}")
         code: int = module.main(args)
@@ -84,6 +87,22 @@ def _run_verb(args: list[str], debug: bool) -> int:
         # The reader has gone (`mmtrt ls | head`): end quietly, as if by SIGPIPE.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+
+
+OTHER_WORDS = {"list": "ls", "runs": "log", "history": "log", "build": "run", "validate": "check"}
+"""What other tools call it."""
+
+
+def _meant(word: str, rest: Sequence[str]) -> str:
+    """Return the command line that someone may have meant by a word that is no verb."""
+    if recipe := meant_recipe(word):
+        return shlex.join(["mmtrt", f"recipe={recipe}", *rest])
+    near = difflib.get_close_matches(word, VERBS, 1, 0.5)
+    verb = OTHER_WORDS.get(word) or (near[0] if near else None)
+    if verb is None:
+        return "mmtrt --help"
+    # Most verbs would ask for a recipe in turn.
+    return shlex.join(["mmtrt", verb, *(rest or ([] if verb in ("ls", "log") else ["--help"]))])
 
 
 def _starts_run(word: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,19 +87,47 @@ def parse(
                 fix=f"mmtrt {verb} with the overrides of one point",
             )
         elif word.startswith("-") and word != "-":
-            known = [*switches, *valued, "-cd", "--help"]
-            near = difflib.get_close_matches(name, known, 1, 0.5)
-            raise UsageError(
-                f"mmtrt {verb} has no switch {name}",
-                code="CFG002",
-                why=f"switches: {', '.join(known)}",
-                fix=near[0] if near else f"mmtrt {verb} --help",
-            )
+            raise _no_switch(verb, args, word, rest, [*switches, *valued, "-cd", "--help"])
         elif ("=" in word and not _names_point(name)) or word.startswith(("+", "~")):
             overrides.append(word)
         else:
             words.append(word)
     return Arguments(words, overrides, flags, dirs)
+
+
+def _no_switch(
+    verb: str, args: Sequence[str], word: str, rest: list[str], known: list[str]
+) -> UsageError:
+    """Return the error of an unknown switch, with the whole line as it should be."""
+    from mmtrt.config import keys  # of mistakes alone
+
+    name, equals, value = word.partition("=")
+    before = args[: len(args) - len(rest) - 1]
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    error = UsageError(
+        f"mmtrt {verb} has no switch {name}", code="CFG002", why=f"switches: {', '.join(known)}"
+    )
+    key = name.lstrip("-").replace("-", "_")
+    if name in known:
+        error.message, error.why = f"mmtrt {verb}: {name} takes no value", None
+        words = [*before, name, *rest]
+    elif key in keys.flat_keys():
+        error.why = "keys are set without dashes: key=value"
+        given = [value] if equals else rest[:1]
+        words = [*before, f"{key}={given[0] if given else '...'}", *(rest if equals else rest[1:])]
+    else:
+        words = [*before, near[0], *rest] if near else ["--help"]
+    error.fix = shlex.join(["mmtrt", verb, *words])
+    return error
+
+
+def meant_recipe(word: str) -> str | None:
+    """Return the recipe that a word names, in any case and with either dash."""
+    from mmtrt.config.root import choices, search_dirs  # of mistakes alone
+
+    name = word.lower().replace("-", "_").replace(".", "_")
+    near = difflib.get_close_matches(name, choices("recipe", search_dirs(())), 1, 0.8)
+    return near[0] if near else None
 
 
 def _names_point(key: str) -> bool:

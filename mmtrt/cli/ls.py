@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from mmtrt.cli.arguments import Arguments, parse
+from mmtrt.cli.arguments import Arguments, meant_recipe, parse
 from mmtrt.config.catalogue import recipes
 from mmtrt.config.experiments import experiments
 from mmtrt.errors import UsageError
@@ -35,7 +35,10 @@ def main(args: list[str]) -> int:
         return _experiments(arguments)
     if words := [*arguments.words, *arguments.overrides]:
         raise UsageError(
-            f"mmtrt ls takes no {words[0]!r}", code="CFG002", fix=f"mmtrt show {words[0]}"
+            f"mmtrt ls takes no {words[0]!r}",
+            code="CFG002",
+            fix=f"mmtrt show {recipe}" if (recipe := meant_recipe(words[0])) else "mmtrt log",
+            why="it lists recipes; past runs are shown by log and report",
         )
 
     entries = [(entry, entry_error(entry)) for entry in recipes(arguments.config_dirs)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmtrt.artifacts.store import Store
-from mmtrt.cli.arguments import Arguments
+from mmtrt.cli.arguments import Arguments, meant_recipe
 from mmtrt.cli.locking import LockUse, lock_use, pins_for
 from mmtrt.config.compose import Composed, compose
 from mmtrt.config.recipe import Recipe, resolve
@@ -53,7 +53,7 @@ def open_session(verb: str, arguments: Arguments) -> Session:
             f"mmtrt {verb}: {arguments.words[0]!r} is no override",
             code="CFG002",
             why="overrides look like key=value",
-            fix=f"mmtrt {verb} recipe={arguments.words[0]}",
+            fix=f"mmtrt {verb} recipe={meant_recipe(arguments.words[0]) or '...'}",
         )
     # Limits come from the recipe and the model alone.
     lock = LockUse("ignored") if verb == "size" else lock_use(arguments)

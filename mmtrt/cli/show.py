@@ -40,6 +40,13 @@ def main(args: list[str]) -> int:
             code="CFG002",
             fix="mmtrt show llava   # mmtrt ls lists them",
         )
+    if words[0] in ("last", "run", "runs"):
+        raise UsageError(
+            f"mmtrt show is of a recipe, and {words[0]!r} is none",
+            code="CFG002",
+            why="past runs are shown by log and report",
+            fix="mmtrt report",
+        )
     path = recipe_path(words[0], arguments.config_dirs)
     overrides = [word for word in arguments.overrides if word not in named]
     recipe = _resolved(words[0], overrides, arguments)

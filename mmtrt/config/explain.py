@@ -86,7 +86,9 @@ def _mended(problem: typed.Problem, raw: str) -> str | None:
         yes_or_no |= {"true": "true", "false": "false", "1": "true", "0": "false"}
         return yes_or_no.get(bare.lower())
     if wanted == "a whole number" and re.fullmatch(r"[-+]?\d{1,18}", bare):
-        return bare
+        return str(int(bare))  # 02 is text
+    if wanted == "a whole number" and re.fullmatch(r"0[xob][0-9a-f]{1,15}", bare.lower()):
+        return str(int(bare, 0))
     if wanted == "a whole number" and isinstance(seen, float) and seen.is_integer():
         return str(int(seen)) if abs(seen) < 1e18 else None
     if wanted == "a number" and re.fullmatch(r"[-+]?\d+(\.\d*)?", bare):
@@ -195,9 +197,19 @@ def unresolved(path: typed.KeyPath, reason: str, places: Places) -> RecipeError:
         at=places.where(path),
         why=reason,
     )
+    override = places.override(path)
     if found := re.search(r"[Ee]nvironment variable '([^']+)'", reason):
         error.why = f"the environment variable {found[1]} is not set"
-        error.fix = f"set it, or give a default: ${{oc.env:{found[1]},default}}"
+        default = f"${{oc.env:{found[1]},default}}"
+        if override is not None and (plain := f"${{oc.env:{found[1]}}}") in override:
+            error.fix = shell(override.replace(plain, default))
+        else:
+            error.fix = f"set it, or give a default: {default}"
+    elif override is not None and "text" in keys.kind_of(path):
+        # A prompt about ${sum} is more likely than a reference to another key.
+        error.fix = shell(re.sub(r"(?<!\\)\$\{", r"\\${", override))
+        if found := re.search(r"[Ii]nterpolation key '([^']+)' not found", reason):
+            error.why = f"there is no key {found[1]!r}; the text ${{ needs a backslash before it"
     elif found := re.search(r"[Ii]nterpolation key '([^']+)' not found", reason):
         error.why = f"there is no key {found[1]!r}"
         near = nearest(found[1], keys.flat_keys(), 1)

@@ -24,12 +24,17 @@ from mmtrt.errors import RecipeError
 
 def sweep(each: Parsed) -> RecipeError:
     """Return the message for several values where one run is asked for."""
-    fix = "add -m to run each of them"
     kinds = keys.kind_of(each.path)
+    fixes = ["-m with this to run each of them"]
     if "list" in kinds:
-        fix += f", or write a list: {shell(f'{each.key}=[{value_of(each.text)}]')}"
+        fixes.append(f"a list: {shell(f'{each.key}=[{value_of(each.text)}]')}")
     if "text" in kinds:
-        fix += f", or quote the text: {shell(f'{each.key}={quoted(value_of(each.text))}')}"
+        text = shell(f"{each.key}={quoted(value_of(each.text))}")
+        # A comma before a space is one of a sentence.
+        fixes.insert(
+            0 if re.search(r",\s", each.text) else len(fixes), f"the text in quotes: {text}"
+        )
+    fix = ", or ".join(fixes)
     return RecipeError(
         f"{each.key} has several values",
         code="CFG108",
@@ -105,7 +110,12 @@ def bad_syntax(text: str, err: Exception, parses: Callable[[str], bool]) -> Reci
         return _bad_key(error, key, value, parses)
     error.message = f"the value of {key_of(text)} cannot be understood"
     fix = f"{key}={quoted(value)}"
-    if value[:1] not in ("[", "{") and parses(fix):
+    kinds = keys.kind_of(key_of(text).split("."))
+    bare = value.strip().rstrip(",;").rstrip()
+    if kinds and "text" not in kinds and bare != value and parses(f"{key}={bare}"):
+        error.why = f"{key_of(text)} must be {kinds}"
+        error.fix = shell(f"{key}={bare}")
+    elif (value[:1] not in ("[", "{") or (value[0] == "{" and "text" in kinds)) and parses(fix):
         error.why = "text with spaces at its ends, quotes, brackets or commas needs quotes"
         error.fix = shell(fix)
     else:

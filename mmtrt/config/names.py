@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -25,6 +26,8 @@ def nearest(name: str, names: Iterable[str], count: int = 3, cutoff: float = 0.6
         for each in names:
             tails.setdefault(each.rsplit(".", 1)[-1].lower(), []).append(each)
         close_tails = difflib.get_close_matches(tail, tails, count, 0.7)
+        # A part of a name, such as awq of int4_awq.
+        close_tails = close_tails or [each for each in tails if tail in re.split(r"[_-]", each)]
         return [n for t in close_tails for n in tails[t]][:count]
     return [by_lower[c] for c in close]
 

@@ -237,5 +237,5 @@ def _check_locals(recipe: Recipe, node: Node) -> None:
                 code="CFG107",
                 at=recipe.where(key),
                 why=f"stage {node.id} {why}",
-                fix=f"{'.'.join(key)}=<path that exists>",
+                fix=f"name a file that exists: {'.'.join(key)}=...",
             )
