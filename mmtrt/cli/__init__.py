@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import io
 import os
 import shlex
 import signal
@@ -12,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from mmtrt.cli.arguments import meant_recipe
-from mmtrt.cli.streams import redacted
+from mmtrt.cli.streams import redacted, take_every_character
 from mmtrt.errors import MmtrtError, UsageError
 
 VERBS: dict[str, str] = {
@@ -46,10 +45,7 @@ def dispatch(argv: Sequence[str]) -> int:
     A first word that is no verb is an override of ``run``: ``mmtrt recipe=llava tp=2``.
     """
     args = list(argv)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A path need not be UTF-8; printing it must not be an error.
-            stream.reconfigure(errors="surrogateescape")
+    take_every_character()
     debug = "--debug" in args
     if debug:
         args.remove("--debug")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +12,21 @@ from types import TracebackType
 from typing import Any, TextIO, cast
 
 from mmtrt.redaction import Redactor, of_environment
+
+
+def take_every_character() -> None:
+    """Let both streams escape what their encoding lacks, and pass bytes of paths on."""
+    codecs.register_error("mmtrt", _shown)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="mmtrt")
+
+
+def _shown(error: UnicodeError) -> tuple[str | bytes, int]:
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
 
 
 class _Redacted:

@@ -45,6 +45,7 @@ def environment(
         if name in PASSED or name.startswith(PASSED_PREFIXES) or name in command.pass_env
     }
     env["PYTHONUNBUFFERED"] = "1"
+    env["PYTHONIOENCODING"] = "utf-8:backslashreplace"  # as logs are read
     if not any(isinstance(word, Script) for word in command.argv):
         # mmtrt's own modules come from where they are installed; example scripts import their
         # neighbours.
