@@ -205,7 +205,7 @@ def unresolved(path: typed.KeyPath, reason: str, places: Places) -> RecipeError:
             error.fix = shell(override.replace(plain, default))
         else:
             error.fix = f"set it, or give a default: {default}"
-    elif override is not None and "text" in keys.kind_of(path):
+    elif override is not None and path == ("run", "prompt"):
         # A prompt about ${sum} is more likely than a reference to another key.
         error.fix = shell(re.sub(r"(?<!\\)\$\{", r"\\${", override))
         if found := re.search(r"[Ii]nterpolation key '([^']+)' not found", reason):

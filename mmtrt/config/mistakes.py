@@ -25,15 +25,13 @@ from mmtrt.errors import RecipeError
 def sweep(each: Parsed) -> RecipeError:
     """Return the message for several values where one run is asked for."""
     kinds = keys.kind_of(each.path)
-    fixes = ["-m with this to run each of them"]
+    fixes = ["add -m to run each of them"]
     if "list" in kinds:
-        fixes.append(f"a list: {shell(f'{each.key}=[{value_of(each.text)}]')}")
+        fixes.append(f"write a list: {shell(f'{each.key}=[{value_of(each.text)}]')}")
     if "text" in kinds:
         text = shell(f"{each.key}={quoted(value_of(each.text))}")
         # A comma before a space is one of a sentence.
-        fixes.insert(
-            0 if re.search(r",\s", each.text) else len(fixes), f"the text in quotes: {text}"
-        )
+        fixes.insert(0 if re.search(r",\s", each.text) else len(fixes), f"quote the text: {text}")
     fix = ", or ".join(fixes)
     return RecipeError(
         f"{each.key} has several values",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,15 +54,16 @@ def _download(node: Node, stage: Download, places: Places) -> Plain:
     if not stage.include and not stage.allow_pickle:
         exclude += PICKLES
     if len(exclude) > 1:
-        return Plain([*_snapshot(stage, exclude, output), *_checked(stage, output)], keeps=True)
+        lines = _snapshot(stage, exclude, output)
+        return Plain([*lines, *_main(node, stage, places), *_checked(stage, output)], keeps=True)
     fixed = (f"hf download {shlex.quote(str(stage.repo_id))}", False)
     revision = (f"--revision {shlex.quote(str(stage.revision))}", True)
     more = [(f"--exclude {shlex.quote(pattern)}", True) for pattern in exclude]
-    target_dir = (f"--local-dir {output}", True)
+    target_dir = (f"--{'cache' if stage.hub_cache else 'local'}-dir {output}", True)
     if len(stage.include) < 2:
         more += [(f"--include {shlex.quote(pattern)}", True) for pattern in stage.include]
         lines = one_a_line([fixed, revision, *more, target_dir])
-        return Plain([*lines, *_checked(stage, output)], keeps=True)
+        return Plain([*lines, *_main(node, stage, places), *_checked(stage, output)], keeps=True)
     each = one_a_line([fixed, revision, ('--include "$files"', True), *more, target_dir])
     return Plain(
         [
@@ -69,10 +71,22 @@ def _download(node: Node, stage: Download, places: Places) -> Plain:
             f"for files in {shlex.join(stage.include)}; do",
             *indented(each),
             "done",
+            *_main(node, stage, places),
             *_checked(stage, output),
         ],
         keeps=True,
     )
+
+
+def _main(node: Node, stage: Download, places: Places) -> list[str]:
+    """Return how to let a cache's branch ``main``, which libraries ask for, mean the commit."""
+    if not stage.hub_cache or re.fullmatch(r"[0-9a-f]{40}", str(stage.revision)) is None:
+        return []
+    refs = "--".join(["models", *str(stage.repo_id).split("/")]) + "/refs"
+    return [
+        f"mkdir -p -- {places.output(node, refs)}",
+        f"printf %s {stage.revision} > {places.output(node, f'{refs}/main')}",
+    ]
 
 
 def _checked(stage: Download, output: str) -> list[str]:
@@ -100,7 +114,7 @@ def _snapshot(stage: Download, exclude: tuple[str, ...], output: str) -> list[st
         f"    revision={literal(str(stage.revision))},",
         *(f"    allow_patterns={literal(stage.include)}," for _ in stage.include[:1]),
         f"    ignore_patterns={literal(exclude)},",
-        "    local_dir=sys.argv[1],",
+        f"    {'cache' if stage.hub_cache else 'local'}_dir=sys.argv[1],",
         ")",
     ]
     mark, following = here_document("\n".join(lines))

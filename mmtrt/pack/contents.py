@@ -236,9 +236,8 @@ def _pack_json(
     }
 
 
-RUNTIME = ("numpy", "tokenizers", "pillow")
-"""What every native pack needs beside what runs the engines; torch and transformers only those of
-some families."""
+RUNTIME = ("numpy", "tokenizers", "pillow", "transformers")
+"""What every native pack needs beside what runs the engines; torch only those of some families."""
 
 _DISTRIBUTIONS = {
     "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),

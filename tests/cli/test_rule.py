@@ -37,7 +37,7 @@ def test_json_of_one_and_of_all(capsys):
 
 
 @pytest.mark.parametrize(
-    ("asked", "near"), [("SIZ11x", "SIZ101"), ("unpined-revision", "MDL101"), ("xyzzy", "")]
+    ("asked", "near"), [("SIZ11x", "SIZ121"), ("unpined-revision", "MDL101"), ("xyzzy", "")]
 )
 def test_an_unknown_rule_is_told_with_the_nearest(capsys, asked, near):
     assert dispatch(["rule", asked]) == 2

@@ -58,7 +58,7 @@ def facts_of(
             (place / f"{name}.json").write_text(text)
     file = settings(family).recipe
     stated = file.variants[variant or file.default_variant].facts
-    return refine(stated, file.family, {str(file.hf_model_type)}, str(place))
+    return refine(stated, file.family, {file.hf_model_type} - {None}, str(place))
 
 
 def class_config(name: str, **parts: Any) -> dict[str, Any]:

@@ -74,6 +74,8 @@ def small_plan() -> Plan:
                 family="llava",
                 engine="tensorrt",
                 max_new_tokens=4,
+                **dict.fromkeys(("top_k", "top_p", "temperature", "repetition_penalty")),
+                seed=0,
                 needs={"engine": "llm", "model": "download"},
                 **common,
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -22,6 +23,8 @@ from tests.waiting import LIMIT_S
 from tests.worlds import RECIPES
 
 REVISION = "v1.2.1"
+PACKAGES = (("timm", "1.0"), ("av", "17.0"), ("decord", "0.6"), ("qwen_vl_utils", "0.0.8"))
+"""Packages that recipes install by name."""
 
 HF = """\
 #!{python}
@@ -29,15 +32,18 @@ import argparse, os, sys
 parser = argparse.ArgumentParser(prog="hf", allow_abbrev=False)
 parser.add_argument("command", choices=["download"])
 parser.add_argument("repo")
-for name in ("revision", "local-dir"):
-    parser.add_argument("--" + name, required=True)
+parser.add_argument("--revision", required=True)
+for name in ("local-dir", "cache-dir"):
+    parser.add_argument("--" + name)
 # Releases differ in how several patterns are given, so that this one takes a single one.
 for name in ("include", "exclude"):
     parser.add_argument("--" + name, action="append", default=[])
 args = parser.parse_args()
 if len(args.include) > 1 or len(args.exclude) > 1:
     parser.error("one pattern only")
-words = ["--output-dir", args.local_dir, "--repo-id", args.repo, "--revision", args.revision]
+words = ["--output-dir", args.local_dir or args.cache_dir]
+words += ["--repo-id", args.repo, "--revision", args.revision]
+words += ["--hub-cache"] if args.cache_dir else []
 words += [word for each in args.include for word in ("--include", each)]
 words += [word for each in args.exclude for word in ("--exclude", each)]
 os.environ["PYTHONPATH"] = {source!r}
@@ -50,7 +56,8 @@ def role(plan: Plan) -> str:
     backend = Fake(plan.recipe, plan.choice.host)
     commands = (backend.lower(node.stage) for node in plan.active())
     roles = (each.env.get(VARIABLE) for each in commands if isinstance(each, Command))
-    return next(filter(None, roles), "{}")
+    # A script does not take the network from its commands.
+    return json.dumps({**json.loads(next(filter(None, roles), "{}")), "network": True})
 
 
 class StandIn:
@@ -89,6 +96,7 @@ class StandIn:
             "EXAMPLES": str(self.examples),
             "MMTRT_FAKE": role,
             "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": self.folder.as_uri(),
         }
 
     def path_with(self, folder: Path, tool: str, first: str) -> str:
@@ -114,18 +122,24 @@ class StandIn:
 
     def _write_requirements(self) -> None:
         """Let the examples require a package that is on this machine."""
-        wheel = self.folder / "tiny_package-1.0-py3-none-any.whl"
-        info = "tiny_package-1.0.dist-info"
-        with zipfile.ZipFile(wheel, "w") as archive:
-            archive.writestr("tiny_package.py", "")
-            archive.writestr(
-                f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-package\nVersion: 1.0\n"
-            )
-            archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-            archive.writestr(f"{info}/RECORD", "")
+        wheel = self._wheel("tiny_package", "1.0")
+        for name, version in PACKAGES:
+            self._wheel(name, version)
         for recipe in (RECIPES / "recipe").glob("*.yaml"):
             for name in re.findall(r"\{examples\}/([\w./-]+\.txt)", recipe.read_text()):
+                (self.examples / name).parent.mkdir(parents=True, exist_ok=True)
                 (self.examples / name).write_text(f"{wheel}\n")
+
+    def _wheel(self, name: str, version: str) -> Path:
+        wheel = self.folder / f"{name}-{version}-py3-none-any.whl"
+        info = f"{name}-{version}.dist-info"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr(f"{name}.py", "")
+            said = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+            archive.writestr(f"{info}/METADATA", said)
+            archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+            archive.writestr(f"{info}/RECORD", "")
+        return wheel
 
     def _write_repositories(self) -> None:
         """Make repositories, and have git take them for those on GitHub."""

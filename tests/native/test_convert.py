@@ -154,11 +154,13 @@ def _cut_short(model: Path) -> None:
 def _lose_shard(model: Path) -> None:
     shard = "model-00001-of-00002.safetensors"
     index = {"weight_map": {"lm_head.weight": shard}}
+    (model / "model.safetensors").unlink()
     (model / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
 def _lead_outside(model: Path) -> None:
     index = {"weight_map": {"lm_head.weight": "../model.safetensors"}}
+    (model / "model.safetensors").unlink()
     (model / "model.safetensors.index.json").write_text(json.dumps(index))
 
 

@@ -33,6 +33,10 @@ def test_mistakes_have_a_status_and_no_traceback(
 @pytest.mark.parametrize(
     "error", [ValueError("bug"), ModuleNotFoundError(name="mmtrt.x"), FileNotFoundError(2, "bug")]
 )
-def test_bugs_keep_their_traceback(error: Exception) -> None:
-    with pytest.raises(type(error)):
-        report(raising(error))
+def test_bugs_are_told_in_a_line_and_keep_their_traceback_in_the_log(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(raising(error)) == 1
+    out, err = capsys.readouterr()
+    assert "error[RUN299]: " in err and type(error).__name__ in err and "Traceback" not in err
+    assert "Traceback (most recent call last)" in out

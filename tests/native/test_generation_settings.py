@@ -61,7 +61,7 @@ def answered(built: Built, settings: dict[str, Any], directory: Path) -> tuple[A
     texts, pictures = TEXTS[:2], [[path] for path in built.pictures[:2]]
     session = MultimodalSession(built.engines, directory)
     ours = session.answer(texts, pictures, max_new_tokens=NEW_TOKENS)
-    built.hf.generation_config = GenerationConfig.from_pretrained(directory)
+    built.reference.model.generation_config = GenerationConfig.from_pretrained(directory)
     theirs, _ = built.expected(texts, pictures)
     return [answer.token_ids for answer in ours.answers], theirs
 

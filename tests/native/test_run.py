@@ -144,8 +144,8 @@ def test_counts_that_do_not_pair_are_refused(
         ({"--image-path": __file__}, "error[RUN213]: " + __file__ + ": not an image"),
         ({"--image-path": "https://a/b.png"}, "error[RUN213]: https://a/b.png: the native runtime"),
         ({"--input-text": "<image> <image>"}, "error[RUN212]: a text holds 2 times <image>"),
-        ({"--temperature": "0"}, "error[RUN215]: temperature is 0.0, it must be above 0"),
-        ({"--top-p": "1.5"}, "error[RUN215]: top_p is 1.5, it must be between 0 and 1"),
+        ({"--temperature": "-1"}, "error[RUN215]: temperature must be at least 0, not -1.0"),
+        ({"--top-p": "1.5"}, "error[RUN215]: top_p must be at most 1, not 1.5"),
     ],
 )
 def test_bad_input_is_refused_without_a_traceback(

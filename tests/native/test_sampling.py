@@ -1,61 +1,65 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
 
+from mmtrt.native.component import SpecialTokens
 from mmtrt.native.errors import NativeError
-from mmtrt.native.sampling import Sampler, Sampling
+from mmtrt.native.sampling import Chooser, Sampling
 
-LOGITS = np.log(np.array([0.05, 0.5, 0.3, 0.15], dtype=np.float32))
+pytest.importorskip("transformers")
 
-
-def chosen(sampling: Sampling, draws: int = 300, seen: tuple[int, ...] = ()) -> Counter[int]:
-    sampler = Sampler(sampling, 0)
-    return Counter(sampler.pick(LOGITS, seen) for _ in range(draws))
-
-
-def test_default_is_greedy() -> None:
-    assert set(chosen(Sampling())) == {1}
+CHANCES = (0.05, 0.5, 0.3, 0.15)
+LOGITS = np.log(np.array([CHANCES], dtype=np.float32))
+SPECIAL = SpecialTokens(bos=None, eos=(), pad=None)
 
 
-def test_top_k_and_top_p_limit_the_choice() -> None:
-    assert set(chosen(Sampling(top_k=2))) == {1, 2}
-    assert set(chosen(Sampling(top_k=0, top_p=0.45))) == {1}
-    assert set(chosen(Sampling(top_k=0, top_p=0.6))) == {1, 2}
-    assert set(chosen(Sampling(top_k=0))) == {0, 1, 2, 3}
+def chosen(draws: int = 300, **given: Any) -> Counter[int]:
+    chooser = Chooser(Sampling(**given), SPECIAL, [[1]], 1, len(CHANCES))
+    return Counter(chooser.pick(LOGITS)[0] for _ in range(draws))
+
+
+@pytest.mark.parametrize(
+    ("given", "tokens"),
+    [
+        ({}, {1}),
+        ({"top_k": 1}, {1}),
+        ({"top_k": 2}, {1, 2}),
+        ({"top_k": 0, "top_p": 0.45}, {1}),
+        ({"top_k": 0, "top_p": 0.6}, {1, 2}),
+        ({"top_k": 0, "top_p": 1}, {0, 1, 2, 3}),
+        ({"top_k": 0, "top_p": 0}, {0, 1, 2, 3}),
+        ({"top_k": 0}, {0, 1, 2, 3}),
+        ({"top_k": 0, "temperature": 0.01}, {1}),
+        ({"top_k": 0, "temperature": 0}, {1}),
+    ],
+)
+def test_what_can_be_chosen(given: dict[str, Any], tokens: set[int]) -> None:
+    assert set(chosen(**given)) == tokens
 
 
 def test_frequencies_follow_the_probabilities() -> None:
-    counts = chosen(Sampling(top_k=0, seed=3), draws=4000)
-    for token, share in enumerate((0.05, 0.5, 0.3, 0.15)):
+    counts = chosen(4000, top_k=0, seed=3)
+    for token, share in enumerate(CHANCES):
         assert counts[token] / 4000 == pytest.approx(share, abs=0.03)
 
 
-def test_low_temperature_approaches_greedy() -> None:
-    assert set(chosen(Sampling(top_k=0, temperature=0.01))) == {1}
-
-
 def test_requests_have_streams_of_their_own() -> None:
-    def draw(request: int) -> list[int]:
-        sampler = Sampler(Sampling(top_k=0), request)
-        return [sampler.pick(LOGITS, ()) for _ in range(40)]
+    def draws(requests: int) -> list[list[int]]:
+        chooser = Chooser(Sampling(top_k=0), SPECIAL, [[1]] * requests, 40, len(CHANCES))
+        rows = [chooser.pick(np.repeat(LOGITS, requests, 0)) for _ in range(40)]
+        return [list(row) for row in zip(*rows)]
 
-    assert draw(0) == draw(0)
-    assert draw(0) != draw(1)
-
-
-def test_repetition_penalty_equals_transformers() -> None:
-    torch = pytest.importorskip("torch")
-    process = pytest.importorskip("transformers").RepetitionPenaltyLogitsProcessor(3.0)
-    logits = np.array([0.5, 2.0, 1.9, -1.0], dtype=np.float32)
-    theirs = process(torch.tensor([[1, 1, 3]]), torch.tensor(logits)[None])[0]
-    picked = Sampler(Sampling(repetition_penalty=3.0), 0).pick(logits, [1, 1, 3])
-    assert picked == int(theirs.argmax()) == 2
+    one, (first, second) = draws(1), draws(2)
+    assert one == [first] and first != second
 
 
-@pytest.mark.parametrize("wrong", [{"top_k": -1}, {"temperature": 0.0}, {"seed": -1}])
-def test_values_out_of_range_are_refused(wrong: dict) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"top_k": -1}, {"temperature": -1.0}, {"seed": -1}, {"top_p": float("nan")}]
+)
+def test_values_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(NativeError, match=next(iter(wrong))):
         Sampling(**wrong)

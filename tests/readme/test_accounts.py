@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -34,6 +35,7 @@ from tests.readme.accounting import (
 )
 from tests.readme.extract import ReadmeCommand, blocks, extract, upstream
 from tests.worlds import RECIPES
+from tools.recipe_pages.plans import blank
 
 README = upstream()
 needs_readme = pytest.mark.skipif(README is None, reason="MMTRT_README names no README")
@@ -55,7 +57,7 @@ def of_kind(*kinds: str) -> list[Account]:
 def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
     files = tmp_path_factory.mktemp("files")
     for name in "neva.nemo model.nemo projector.nemo file video.mp4 image.png av.png".split():
-        (files / name).touch()
+        (files / name).write_bytes(blank(Path(name).suffix))
     (files / "data").mkdir()
     (files / "data" / "validation.parquet").touch()
     return Book(files)

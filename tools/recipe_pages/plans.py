@@ -8,6 +8,8 @@ empty files in the place of those that a launch line names.
 from __future__ import annotations
 
 import shlex
+import struct
+import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -130,12 +132,26 @@ class Subject:
         )
 
     def _stand_in(self, path: str | None) -> str | None:
-        """Return an empty file of the same name; what is fetched or ships with mmtrt stays."""
+        """Return a file of the same name; what is fetched or ships with mmtrt stays."""
         if path is None or "://" in path or path.startswith("{"):
             return path
         place = self.stand_ins / Path(path).name
-        place.touch()
+        place.write_bytes(blank(place.suffix))
         return str(place)
+
+
+def blank(suffix: str) -> bytes:
+    """Return what a file holds that only has to be there: a white picture, or a header alone."""
+    if suffix != ".png":
+        return b"\x00\x00\x00\x18ftypmp42" if suffix == ".mp4" else b"RIFF\x24\x00\x00\x00WAVE"
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+    rows = zlib.compress((b"\x00" + b"\xff" * 640) * 480)
+    head = struct.pack(">IIBBBBB", 640, 480, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def subjects(stand_ins: Path) -> list[Subject]:
