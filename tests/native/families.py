@@ -222,7 +222,7 @@ class Built:
         return self.reference.generate(
             texts,
             [[Image.open(path) for path in paths] for paths in pictures],
-            together=self.case.padding_shows,
+            together=settings.pop("together", self.case.padding_shows),
             new_tokens=NEW_TOKENS,
             **self.case.flags,
             **settings,
