@@ -87,6 +87,8 @@ def _side(facts: Facts) -> int:
 
 
 def _patches(facts: Facts, size: Size) -> Cost:
+    if not facts.get("image_size"):  # a recipe of one's own may state the rows alone
+        return Cost(rows=int(facts["image_tokens"]))
     return Cost(rows=_side(facts) ** 2)
 
 

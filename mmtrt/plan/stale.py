@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -218,8 +219,13 @@ def reasons_between(old: dict[str, Any], new: dict[str, Any]) -> list[Reason]:
 def _single(flags: dict[str, list[str]]) -> dict[str, Any]:
     """Return flags as people say them: one value as such, a switch as true."""
     return {
-        name: values[0] if len(values) == 1 else values or True for name, values in flags.items()
+        name: _number(values[0]) if len(values) == 1 else values or True
+        for name, values in flags.items()
     }
+
+
+def _number(word: str) -> str | int:
+    return int(word) if re.fullmatch(r"-?\d{1,18}", word) else word
 
 
 def _flat(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:

@@ -39,7 +39,8 @@ def documents(plan: Any) -> dict[str, Any]:
 def test_tp_changes_what_depends_on_it_and_nothing_else() -> None:
     one, two, four = (documents(plan_of(f"tp={n}", "engine=aot_inductor")) for n in (1, 2, 4))
     changed = {stage for stage in one if one[stage] != two[stage]}
-    assert changed == {"convert", "build_llm", "run"}
+    # What comes after it reads other content, which its key holds.
+    assert changed == {"convert"}
     assert {stage for stage in two if two[stage] != four[stage]} == changed
     # The vision engine is also that of the format which auto takes for one rank.
     assert documents(plan_of())["build_vision"] == two["build_vision"]

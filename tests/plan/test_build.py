@@ -187,6 +187,8 @@ def test_every_workflow_is_planned_or_refused(path: Path, workflow: str, backend
     file = yaml.safe_load(path.read_text())
     for variant, options in file["variants"].items():
         own = options.get("workflow") or file.get("workflow", "engine")
+        if backend == "native":
+            own = file.get("native", {}).get("workflow", own)
         asked = {"variant": variant, "workflow": workflow, "backend": backend}
         asked |= {"model__path": "/m.nemo", "model__projector": "/p.nemo", "run__video": "/v.mp4"}
         try:

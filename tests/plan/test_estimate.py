@@ -166,7 +166,7 @@ def publish(store: Store, plan, name: str, *, size: int = 10, change: str = "", 
         document["flags"][change] = ["another"]
     node = state.node
     staging = store.open_staging(node.kind, key_of(document), node.stage.model_name)
-    (staging.path / "file").write_bytes(bytes(size))
+    (staging.path / "model.safetensors").write_bytes(bytes(size))
     store.publish(
         staging,
         key_document=document,
