@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shlex
 import sys
@@ -12,12 +11,11 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmarks.peers import Peers
-from benchmarks.timing import Contender, Process
+from benchmarks.timing import Process
 
 ROOT = Path(__file__).parent.parent
 TINY = ("recipe=llava", "variant=tiny")
 """The demo."""
-_NUMBERS = itertools.count(100)
 
 
 @dataclass(frozen=True)
@@ -50,16 +48,9 @@ class Bench:
         """Return a run of the installed ``mmtrt`` command, as a user starts it."""
         script = Path(sys.executable).with_name("mmtrt")
         argv = [str(script)] if script.exists() else [sys.executable, "-m", "mmtrt"]
-        own = {"MMTRT_CACHE_DIR": str(self.work / "composed"), "NO_COLOR": "1"}
+        own = {"NO_COLOR": "1"}
         cwd = self.directory("empty") if cwd is None else cwd
         return Process([*argv, *words], cwd, {**own, **(env or {})}, stdout)
-
-    def composing_anew(self, *words: str, cwd: Path | None = None) -> Contender:
-        """Return a contender that runs ``mmtrt`` with overrides never seen before.
-
-        The overrides differ in a setting that is part of no key, so everything else stays alike.
-        """
-        return lambda: self.mmtrt(*words, f"executor.heartbeat_s={next(_NUMBERS)}", cwd=cwd)()
 
     def peer(self, name: str, *words: str, cwd: Path) -> Process | None:
         """Return a run of a peer, ``None`` if it is not installed."""
@@ -77,7 +68,7 @@ class Bench:
     def python(self, *words: str, cwd: Path | None = None) -> Process:
         """Return a run of this interpreter that can import ``benchmarks``."""
         cwd = self.directory("empty") if cwd is None else cwd
-        env = {"PYTHONPATH": str(ROOT), "MMTRT_CACHE_DIR": str(self.work / "composed")}
+        env = {"PYTHONPATH": str(ROOT)}
         return Process([sys.executable, *words], cwd, env)
 
     @cached_property

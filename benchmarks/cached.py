@@ -14,10 +14,7 @@ def measure(bench: Bench) -> Section:
     """Time the demo's second run and the peers doing nothing, in the same rounds."""
     section = Section("Nothing to do: the demo's six stages")
     mmtrt = bench.mmtrt(*TINY, cwd=bench.demo)
-    contenders: dict[str, Contender] = {
-        "mmtrt": mmtrt,
-        "anew": bench.composing_anew(*TINY, cwd=bench.demo),
-    }
+    contenders: dict[str, Contender] = {"mmtrt": mmtrt}
     stages = []
     for name, prepare in (("dvc", dag.dvc), ("snakemake", dag.snakemake)):
         graph = bench.directory(f"{name}-demo")
@@ -34,9 +31,6 @@ def measure(bench: Bench) -> Section:
         spread(ours),
         goal=f"at most {duration(GOAL_S)}",
         verdict=verdict(ours.median_s, at_most=GOAL_S),
-    )
-    section.add(
-        "the same with an override never seen before, so composed by Hydra", spread(timings["anew"])
     )
     for name, what in (("dvc", "dvc repro"), ("snakemake", "snakemake --cores 2")):
         other = timings.get(name)

@@ -21,18 +21,13 @@ def measure(bench: Bench) -> Section:
     Goals are judged by processor time: a check waits for nothing but files in the page cache.
     """
     section = Section("Checking")
-    cold: dict[str, Contender] = {
-        **{name: bench.mmtrt("check", f"recipe={name}") for name in RECIPES},
-        "anew": bench.composing_anew("check", "recipe=llava"),
-    }
+    cold: dict[str, Contender] = {name: bench.mmtrt("check", f"recipe={name}") for name in RECIPES}
     for name, timing in interleave(cold, bench.rounds).items():
         section.add(
-            "`mmtrt check recipe=llava` and an override never seen before, so composed by Hydra"
-            if name == "anew"
-            else f"`mmtrt check recipe={name}`, composed before",
+            f"`mmtrt check recipe={name}`",
             spread(timing),
-            goal="" if name == "anew" else f"at most {duration(COLD_S)} of CPU",
-            verdict="" if name == "anew" else verdict(timing.cpu_s, at_most=COLD_S),
+            goal=f"at most {duration(COLD_S)} of CPU",
+            verdict=verdict(timing.cpu_s, at_most=COLD_S),
         )
     many = {
         name: bench.python("-m", "benchmarks.check", name, str(CHECKS))

@@ -41,7 +41,8 @@ def main(args: list[str]) -> int:
             why="it lists recipes; past runs are shown by log and report",
         )
 
-    entries = [(entry, entry_error(entry)) for entry in recipes(arguments.config_dirs)]
+    dirs = arguments.config_dirs
+    entries = [(each, entry_error(each, dirs)) for each in recipes(dirs)]
     if arguments.on("--json"):
         document = {"schema": 1, "recipes": [entry_json(*each) for each in entries]}
         print(json.dumps(document, indent=1, ensure_ascii=False))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import sys
 
-from mmtrt.cli.arguments import Arguments, parse
+from mmtrt.cli.arguments import parse
 from mmtrt.config.catalogue import recipe_path
 from mmtrt.config.compose import compose
 from mmtrt.config.recipe import Recipe, resolve
 from mmtrt.config.root import display
 from mmtrt.errors import UsageError
 from mmtrt.report import recipe_view
-from mmtrt.report.catalogue import read_file
 from mmtrt.report.tables import plain, write_table
 
 USAGE = """\
@@ -49,7 +48,8 @@ def main(args: list[str]) -> int:
         )
     path = recipe_path(words[0], arguments.config_dirs)
     overrides = [word for word in arguments.overrides if word not in named]
-    recipe = _resolved(words[0], overrides, arguments)
+    composed = compose([f"recipe={words[0]}", *overrides], arguments.config_dirs)
+    recipe = resolve(composed.settings, composed.overrides, composed.where)
     if arguments.on("--json"):
         document = recipe_view.recipe_json(recipe, path)
         print(json.dumps(document, indent=1, ensure_ascii=False))
@@ -96,18 +96,6 @@ def main(args: list[str]) -> int:
     for line in recipe_view.launch_lines(path, path.stem):
         print(f"  {line}")
     return 0
-
-
-def _resolved(name: str, overrides: list[str], arguments: Arguments) -> Recipe:
-    """Compose where something is overridden; else read the recipe's own file, which is quick."""
-    if not overrides and not arguments.config_dirs:
-        file, problems = read_file(recipe_path(name))
-        if file is not None and not problems:
-            return recipe_view.with_defaults(file)
-
-    words = [f"recipe={name}", *overrides]
-    composed = compose(words, arguments.config_dirs)
-    return resolve(composed.settings, tuple(words), composed.where)
 
 
 def _stage_rows(recipe: Recipe) -> list[str]:

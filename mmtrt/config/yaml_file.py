@@ -20,6 +20,8 @@ from mmtrt.errors import RecipeError
 MAX_DEPTH = 400
 """*Chosen*: PyYAML's C composer bears some 20,000 levels, OmegaConf about 100; a recipe needs 8.
 Files with fewer brackets, dashes and colons than this are not looked at twice."""
+MAX_NODES = 100_000
+"""*Chosen*: values of one file with every alias written out; the largest recipe has 900."""
 
 
 @cache
@@ -167,9 +169,30 @@ def read(path: Path, *, is_strict: bool = True) -> Document:
             fix="save the file as UTF-8",
         ) from err
     document = Document(path, text, _compose(path, text))
+    if "*" in text and _nodes(document.root, {}) > MAX_NODES:
+        raise RecipeError(
+            f"{display(path)} is too large",
+            code="CFG105",
+            at=display(path),
+            why=f"with its aliases written out it has more than {MAX_NODES:,} values",
+            fix="refer with *name to single values, not to lists of further references",
+        )
     if is_strict:
         _refuse_duplicates(document)
     return document
+
+
+def _nodes(node: yaml.Node | None, known: dict[int, int]) -> int:
+    """Return how many nodes there are below one, those behind an alias each time anew."""
+    if not isinstance(node, (yaml.MappingNode, yaml.SequenceNode)):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = 0  # an alias of what it stands in
+        inner = node.value
+        if isinstance(node, yaml.MappingNode):
+            inner = [each for pair in node.value for each in pair]
+        known[id(node)] = 1 + sum(_nodes(each, known) for each in inner)
+    return known[id(node)]
 
 
 def _compose(path: Path, text: str) -> yaml.Node | None:

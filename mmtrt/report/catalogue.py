@@ -1,41 +1,28 @@
-"""What ``ls`` tells about recipes: read from their files, without Hydra, without sizing them."""
+"""What ``ls`` tells about recipes: composed, not sized."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Iterable
+from typing import Any
 
-import yaml
-
-from mmtrt.config import typed
 from mmtrt.config.catalogue import CatalogueEntry
-from mmtrt.config.root import display, recipes_root
-from mmtrt.config.yaml_file import loader
-
-if TYPE_CHECKING:
-    from mmtrt.config.schema import RecipeFile
+from mmtrt.config.compose import compose
+from mmtrt.config.root import recipes_root
+from mmtrt.errors import RecipeError
 
 
-def entry_error(entry: CatalogueEntry) -> str | None:
+def entry_error(
+    entry: CatalogueEntry, config_dirs: Iterable[str | os.PathLike[str]] = ()
+) -> str | None:
     """Return why a recipe cannot be used; mmtrt's own are checked by tests, not here."""
     if entry.error is not None or recipes_root() in entry.path.parents:
         return entry.error
-    _, problems = read_file(entry.path)
-    if not problems:
-        return None
-    lines = [f"{display(entry.path)} does not fit the schema of recipes"]
-    lines += [f"  {typed.dotted(problem.path)} {problem.message}" for problem in problems]
-    return "\n".join(lines)
-
-
-def read_file(path: Path) -> tuple[RecipeFile | None, list[typed.Problem]]:
-    """Return a recipe's file as the schema has it; nothing for one that builds on other files."""
-    from mmtrt.config.schema import RecipeFile
-
-    data = yaml.load(path.read_bytes(), Loader=loader())
-    if not isinstance(data, dict) or "defaults" in data:
-        return None, []
-    return typed.read(RecipeFile, data, ("recipe",))
+    try:
+        compose([f"recipe={entry.name}"], config_dirs)
+    except RecipeError as error:
+        return error.render()
+    return None
 
 
 def entry_json(entry: CatalogueEntry, error: str | None) -> dict[str, Any]:

@@ -9,33 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmtrt.config.recipe import Recipe, resolve
+from mmtrt.config.recipe import Recipe
 from mmtrt.config.root import display, recipes_root
-from mmtrt.config.schema import (
-    BackendChoice,
-    ExecutorChoice,
-    Paths,
-    QuantChoice,
-    RecipeFile,
-    Settings,
-    StageSpec,
-    Variant,
-)
+from mmtrt.config.schema import StageSpec, Variant
 
 _LAUNCH = re.compile(r"^(?:launch|try)\s+(\S.*)$")
-
-
-def with_defaults(file: RecipeFile) -> Recipe:
-    """Return a recipe as it is without any override: what composition gives, without Hydra."""
-    return resolve(
-        Settings(
-            recipe=file,
-            backend=BackendChoice(name="auto"),
-            quant=QuantChoice(name="none"),
-            executor=ExecutorChoice(name="local"),
-            paths=Paths(store="", runs=""),
-        )
-    )
 
 
 def header(path: Path) -> list[str]:

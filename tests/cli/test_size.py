@@ -17,7 +17,6 @@ BAD = ("recipe=llava", "max_batch_size=8", "max_multimodal_len=576", "vision.max
 
 @pytest.fixture(autouse=True)
 def own_world(tmp_path, monkeypatch):
-    monkeypatch.setenv("MMTRT_CACHE_DIR", str(tmp_path / "cache"))
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)

@@ -1,4 +1,4 @@
-"""A cache and a current directory of its own for every test, and a user's directory of recipes."""
+"""A current directory of its own for every test, and a user's directory of recipes."""
 
 from __future__ import annotations
 
@@ -45,9 +45,8 @@ MakeUserDir = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the cache, the current directory and the environment of the machine out."""
-    monkeypatch.setenv("MMTRT_CACHE_DIR", str(tmp_path / "cache"))
-    for name in ("MMTRT_COMPOSE_CACHE", "MMTRT_STORE", "MMTRT_RUNS", "HYDRA_FULL_ERROR"):
+    """Keep the current directory and the environment of the machine out."""
+    for name in ("MMTRT_STORE", "MMTRT_RUNS", "HYDRA_FULL_ERROR"):
         monkeypatch.delenv(name, raising=False)
     work = tmp_path / "work"
     work.mkdir()

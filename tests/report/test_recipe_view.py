@@ -7,28 +7,25 @@ import pytest
 from mmtrt.config.catalogue import recipes
 from mmtrt.config.compose import compose
 from mmtrt.config.recipe import resolve
-from mmtrt.report.catalogue import read_file
 from mmtrt.report.recipe_view import (
     header,
     launch_lines,
     recipe_json,
     stage_lines,
-    with_defaults,
 )
 from tests.worlds import RECIPES
 
 LLAVA = RECIPES / "recipe/llava.yaml"
 
 
+def file_of(name):
+    return compose([f"recipe={name}"]).settings.recipe
+
+
 @pytest.mark.parametrize("entry", recipes(), ids=lambda entry: entry.name)
-def test_reading_the_file_gives_what_composition_gives(entry):
-    file, _ = read_file(entry.path)
-    if file is None:
-        pytest.skip("builds on other files, so it is always composed")
-    composed = resolve(compose([f"recipe={entry.name}"]).settings)
-    quick = recipe_json(with_defaults(file), entry.path)
-    assert quick == recipe_json(composed, entry.path)
-    json.dumps(quick)
+def test_every_recipe_can_be_shown_as_json(entry):
+    shown = recipe_json(resolve(compose([f"recipe={entry.name}"]).settings), entry.path)
+    assert json.loads(json.dumps(shown))["name"] == entry.name
 
 
 @pytest.mark.parametrize("entry", recipes(), ids=lambda entry: entry.name)
@@ -47,7 +44,7 @@ def test_a_recipe_of_the_users_is_launched_from_its_directory(tmp_path):
 
 
 def test_stages_are_as_deep_as_what_must_come_before():
-    file, _ = read_file(LLAVA)
+    file = file_of("llava")
     depths = [(line.id, line.depth) for line in stage_lines(file.stages)]
     assert depths == [
         *[("download", 0), ("convert", 1), ("quantize", 2), ("build_vision", 2)],
@@ -56,14 +53,14 @@ def test_stages_are_as_deep_as_what_must_come_before():
 
 
 def test_a_place_below_an_output_counts_as_its_stage():
-    file, _ = read_file(RECIPES / "recipe/vila.yaml")
+    file = file_of("vila")
     lines = {line.id: line for line in stage_lines(file.stages)}
     assert lines["convert"].needs["model"] == "hf_models/vila1.5-3b"
     assert lines["convert"].depth == lines["hf_models"].depth + 1 == 2
 
 
 def test_a_circle_of_stages_is_shown_all_the_same():
-    file, _ = read_file(LLAVA)
+    file = file_of("llava")
     file.stages["download"].needs["x"] = "run"
     file.stages["convert"].needs["y"] = "nowhere"
     assert {line.id for line in stage_lines(file.stages)} == set(file.stages)

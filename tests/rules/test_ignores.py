@@ -25,7 +25,6 @@ POSITIONS = "  max_seq_len: 2560\n"
 
 @pytest.fixture(autouse=True)
 def own_world(tmp_path, monkeypatch):
-    monkeypatch.setenv("MMTRT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
 

@@ -47,7 +47,7 @@ def mmtrt(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def in_process(cwd: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run as a program of its own."""
-    variables = {**os.environ, "MMTRT_CACHE_DIR": str(cwd / "cache"), **env}
+    variables = {**os.environ, **env}
     return subprocess.run(
         command(*words), cwd=cwd, capture_output=True, text=True, check=False, env=variables
     )

@@ -35,7 +35,7 @@ from mmtrt.host import CONTAINER_EXAMPLES, HostInfo
 from mmtrt.plan.build import make_plan
 from mmtrt.plan.graph import Plan
 from mmtrt.report.catalogue import read_file
-from mmtrt.report.recipe_view import launch_lines, with_defaults
+from mmtrt.report.recipe_view import launch_lines
 from mmtrt.rules.base import Finding
 from mmtrt.rules.check import find
 
@@ -86,7 +86,7 @@ class Subject:
         """Return a variant as it is, apart from what is asked."""
         name, limits = variant or self.file.default_variant, limits or LimitChoices()
         settings = replace(
-            with_defaults(self.file).settings,
+            compose([f"recipe={self.name}"]).settings,
             variant=name,
             backend=BackendChoice(name=self.backend(name)),
             quant=_quant_choice(quant),
