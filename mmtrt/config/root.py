@@ -75,18 +75,23 @@ def search_dirs(config_dirs: Iterable[str | os.PathLike[str]] = ()) -> tuple[Pat
                 fix="name a directory that holds recipe/<name>.yaml",
             )
         found.append(path)
-    found += announced_dirs()
+    found += announced_dirs(tuple(sys.path))
     return tuple(dict.fromkeys(found))
 
 
-def announced_dirs() -> list[Path]:
-    """Return the directories that installed packages announce; none of them is imported."""
-    if not any(map(_announces, dict.fromkeys(sys.path))):
-        return []
+@memoised
+def announced_dirs(path: tuple[str, ...]) -> tuple[Path, ...]:
+    """Return the directories that installed packages announce; none of them is imported.
+
+    Args:
+        path: ``sys.path``, in which they are looked for.
+    """
+    if not any(map(_announces, dict.fromkeys(path))):
+        return ()
     from importlib import metadata
 
     announced = sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda e: (e.name, e.value))
-    return [found for each in announced if (found := _package_dir(each.value)) is not None]
+    return tuple(found for each in announced if (found := _package_dir(each.value)) is not None)
 
 
 def _announces(directory: str) -> bool:

@@ -290,6 +290,6 @@ def test_packages_may_announce_recipes(
     (package / "__init__.py").write_text("raise RuntimeError('must not be imported')\n")
     user_dir().rename(package / "yaml_files")
     monkeypatch.syspath_prepend(str(site))
-    assert root.announced_dirs() == [package / "yaml_files"]
+    assert root.announced_dirs(tuple(sys.path)) == (package / "yaml_files",)
     assert package / "yaml_files" in search_dirs()
     assert compose(["recipe=mine"]).settings.recipe.title == "Mine"
