@@ -120,13 +120,12 @@ def test_an_answer_of_one_token(built: Built, monkeypatch: pytest.MonkeyPatch) -
     texts, pictures = built.case.texts[:2], [[path] for path in built.pictures[:2]]
     engines = built.session.engines
     first = built.answer(texts, pictures).answers[0].token_ids[0]
-    special = engines.llm.special_tokens
-    ends = (*special.eos, first)
-    monkeypatch.setattr(
-        engines, "llm", replace(engines.llm, special_tokens=replace(special, eos=ends))
-    )
+    ends = (*engines.llm.special_tokens.eos, first)
+    special = replace(engines.llm.special_tokens, eos=ends)
+    monkeypatch.setattr(engines, "llm", replace(engines.llm, special_tokens=special))
     if built.engine == "aot_inductor":
-        monkeypatch.setattr(engines._packages.config, "special_tokens", engines.llm.special_tokens)
+        packages = engines._packages
+        monkeypatch.setattr(packages, "config", replace(packages.config, special_tokens=special))
     assert len(built.answer(texts, pictures).answers[0].token_ids) == 1
     assert_equal(built, texts, pictures, eos_token_id=list(ends))
 
