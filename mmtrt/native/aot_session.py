@@ -209,7 +209,7 @@ class AotSession:
             finish_reasons=["eos" if ids[-1] in special.eos else "length" for ids in answers],
             prefill_ms=prefill_ms,
             # Steps are not waited for one by one, so each gets its share of the whole.
-            decode_ms=[decode_ms / steps] * steps,
+            decode_ms=[decode_ms / max(steps, 1)] * steps,
             logits=kept[: steps + 1],
         )
 
