@@ -8,12 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmtrt.errors import ArtifactError
 
 _KEY_TAG = "mmtrt.key"
 _TREE_TAG = "mmtrt.tree"
+
+PROGRAM = "program"
+_FLAG = re.compile(r"--?(?P<name>[A-Za-z][\w-]*)(?:=(?P<value>.*))?", re.DOTALL)
 
 
 def key_of(document: dict[str, Any]) -> str:
@@ -28,6 +33,33 @@ def key_of(document: dict[str, Any]) -> str:
 def tree_hash(rows: list[tuple[str, int, str]]) -> str:
     """Return the hash of the rows (path, size, digest) of a directory's files, in any order."""
     return _hash(_TREE_TAG, sorted(rows))
+
+
+def flags_of(words: Iterable[str]) -> dict[str, list[str]]:
+    """Return a command by its flags: name without dashes -> the words behind it, in order.
+
+    The program itself, up to the first flag, is under :data:`PROGRAM`. This is for people to
+    compare; it is not what is hashed, since a value that begins with dashes reads as a flag.
+    """
+    found: dict[str, list[str]] = {PROGRAM: []}
+    values = found[PROGRAM]
+    for word in words:
+        flag = _FLAG.fullmatch(word)
+        if flag is None:
+            values.append(word)
+            continue
+        values = found.setdefault(flag["name"].replace("-", "_"), [])
+        if flag["value"] is not None:
+            values.append(flag["value"])
+    return found
+
+
+def by_flags(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a key document with ``flags`` in the place of its ``argv``."""
+    return {
+        "flags" if name == "argv" else name: flags_of(value) if name == "argv" else value
+        for name, value in document.items()
+    }
 
 
 def canonical(value: Any) -> str:

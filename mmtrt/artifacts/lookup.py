@@ -138,11 +138,9 @@ def open_artifact(directory: Path) -> Artifact:
 
 def _lacks_weights(manifest: Manifest) -> bool:
     """Return whether a download was stored without weights, as from a part-filled cache."""
-    flags = manifest.key_document.get("flags")
-    include = flags.get("include") if isinstance(flags, dict) else None
-    if manifest.fake or not isinstance(include, list):
+    if manifest.fake or (include := manifest.flags.get("include")) is None:
         return False
-    return is_without((entry.path for entry in manifest.files), map(str, include))
+    return is_without((entry.path for entry in manifest.files), include)
 
 
 def _read(path: str) -> bytes:

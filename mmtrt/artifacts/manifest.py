@@ -13,7 +13,7 @@ from typing import Any
 
 from mmtrt.artifacts.atomic import write_text
 from mmtrt.artifacts.faults import explained, quoted
-from mmtrt.artifacts.keys import canonical, tree_hash
+from mmtrt.artifacts.keys import canonical, flags_of, tree_hash
 from mmtrt.errors import ArtifactCorrupt, ArtifactError
 
 SCHEMA = 1
@@ -105,6 +105,12 @@ class Manifest:
 
     Informational, and empty in manifests of older versions.
     """
+
+    @property
+    def flags(self) -> dict[str, list[str]]:
+        """The command by its flags, see :func:`flags_of`; none in manifests of older versions."""
+        words = self.key_document.get("argv")
+        return flags_of(map(str, words)) if isinstance(words, list) else {}
 
     def to_json(self) -> str:
         """Return canonical JSON: names sorted, a line for each field and each file.

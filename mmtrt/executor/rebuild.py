@@ -210,7 +210,7 @@ class _Symbols:
                 at=row.get("local"),
                 why=None if row.get("local") else "an older mmtrt did not note where it lay",
             )
-        flags = self._artifact.manifest.key_document.get("flags", {})
+        flags = self._artifact.manifest.flags
         include, exclude = flags.get("include", ()), flags.get("exclude", ())
         if self._store.local_digest(path, include, exclude) != self._digests.get(symbol):
             raise ArtifactError(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mmtrt.artifacts.keys import by_flags
 from mmtrt.artifacts.store import Artifact, Store
 from mmtrt.config.recipe import Recipe
 from mmtrt.errors import MmtrtError
@@ -151,15 +152,16 @@ def _nearest(state: NodeState, builds: _Earlier) -> tuple[Artifact, tuple[str, .
     node, document = state.node, state.document
     if document is None:
         return None
+    wanted = by_flags(document)
     best: tuple[Artifact, tuple[str, ...]] | None = None
     for artifact in builds.newest(node.kind, node.stage.model_name):
-        other = artifact.manifest.key_document
+        other = by_flags(artifact.manifest.key_document)
         if other.get("toolchain", {}).get("backend") != document["toolchain"]["backend"]:
             continue
         differs = tuple(
             path.removeprefix("flags.")
             for part in ("flags", "inputs")
-            for path, _, new in differences(other.get(part) or {}, document[part], part)
+            for path, _, new in differences(other.get(part) or {}, wanted[part], part)
             if new != UNKNOWN
         )
         if best is None or len(differs) < len(best[1]):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mmtrt.backends.base import Choice, Unkeyed, symbol
@@ -37,7 +36,7 @@ def static_document(node: Node, choice: Choice, digests: Mapping[str, str]) -> d
         "stage_version": stage.VERSION,
         # Some tools read the model's name out of the path of their input.
         "model": stage.model_name,
-        "flags": flags_of(symbol(w) for w in command.argv if not isinstance(w, Unkeyed)),
+        "argv": [symbol(word) for word in command.argv if not isinstance(word, Unkeyed)],
         "env": dict(command.env),
         "cwd": None if command.cwd is None else command.cwd.symbol(),
         "inputs": {place.symbol(): digests[place.symbol()] for place in command.places()},
@@ -56,27 +55,3 @@ def selection(node: Node) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return which files of a local directory count: those that a download stage takes."""
     stage = node.stage
     return getattr(stage, "include", ()), getattr(stage, "exclude", ())
-
-
-def flags_of(words: Iterable[str]) -> dict[str, list[str]]:
-    """Return a command by its flags: name without dashes -> the words behind it, in order.
-
-    The program itself, up to the first flag, is under :data:`PROGRAM`. Two commands are equal in
-    this form if they are but for the order of their flags, which no tool that is driven looks at.
-    """
-    found: dict[str, list[str]] = {PROGRAM: []}
-    values = found[PROGRAM]
-    for word in words:
-        flag = _FLAG.fullmatch(word)
-        if flag is None:
-            values.append(word)
-            continue
-        values = found.setdefault(flag["name"].replace("-", "_"), [])
-        if flag["value"] is not None:
-            values.append(flag["value"])
-    return found
-
-
-PROGRAM = "program"
-
-_FLAG = re.compile(r"--?(?P<name>[A-Za-z][\w-]*)(?:=(?P<value>.*))?", re.DOTALL)

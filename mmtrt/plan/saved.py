@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmtrt import __version__
-from mmtrt.artifacts.keys import canonical
+from mmtrt.artifacts.keys import by_flags, canonical
 from mmtrt.errors import UsageError
 from mmtrt.plan.assess import UNKNOWN, Assessment, NodeState
 from mmtrt.plan.keys import KEY_VERSION
@@ -241,7 +241,7 @@ def _node_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tu
 
 
 def _document_changes(old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
-    for field, saved, present in _leaves(old or {}, new or {}):
+    for field, saved, present in _leaves(by_flags(old or {}), by_flags(new or {})):
         # The names of inputs hold dots; they are told as they are.
         if field.startswith("inputs.") and UNKNOWN in (saved, present):
             continue

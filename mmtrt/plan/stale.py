@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from mmtrt.plan.keys import PROGRAM
+from mmtrt.artifacts.keys import PROGRAM, by_flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +192,19 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, 
         yield path, old, new
 
 
+def comparable(old: dict[str, Any], new: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return two key documents by flags; by words where flags do not tell them apart."""
+    views = by_flags(old), by_flags(new)
+    is_told = views[0].get("flags") != views[1].get("flags") or old.get("argv") == new.get("argv")
+    return views if is_told else (old, new)
+
+
 def reasons_between(old: dict[str, Any], new: dict[str, Any]) -> list[Reason]:
     """Return why ``new`` is not ``old``: what people changed first, the command only if alone."""
     found: list[Reason] = []
     if old.get("stage_version") != new.get("stage_version"):
         found.append(StageVersionChanged(old.get("stage_version", 0), new["stage_version"]))
-    before, after = ({**(each.get("flags") or {})} for each in (old, new))
-    programs = before.pop(PROGRAM, None), after.pop(PROGRAM, None)
+    before, after = (by_flags(each).get("flags", {}) for each in (old, new))
     flags = differences(_single(before), _single(after))
     found += [ParamChanged(*each) for each in differences(old.get("model"), new["model"], "model")]
     found += [ParamChanged(*each) for each in flags]
@@ -210,9 +216,13 @@ def reasons_between(old: dict[str, Any], new: dict[str, Any]) -> list[Reason]:
     found += [ToolChanged(d[0].removeprefix("versions."), d[1], d[2]) for d in differences(*tools)]
     found += [GpuChanged(*d) for d in differences(old.get("gpu") or {}, new.get("gpu") or {})]
     if not found:
+        programs = before.get(PROGRAM), after.get(PROGRAM)
         found += [CommandChanged(*each) for each in differences(*programs, PROGRAM)]
         for name in ("env", "cwd"):
             found += [CommandChanged(*d) for d in differences(old.get(name), new[name], name)]
+    if not found:
+        # No flag differs, words do: a value that begins with dashes, or the order.
+        found += [CommandChanged(*d) for d in differences(old.get("argv"), new.get("argv"), "argv")]
     return found
 
 
@@ -221,6 +231,7 @@ def _single(flags: dict[str, list[str]]) -> dict[str, Any]:
     return {
         name: _number(values[0]) if len(values) == 1 else values or True
         for name, values in flags.items()
+        if name != PROGRAM
     }
 
 

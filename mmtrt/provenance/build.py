@@ -6,7 +6,7 @@ Read from manifests and records alone; knows neither SLSA nor CycloneDX.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -177,7 +177,7 @@ def _ancestors(artifact: Artifact, store: Store) -> list[Artifact]:
 
 
 def _sources(step: Artifact) -> Iterator[Source]:
-    flags: Mapping[str, Sequence[str]] = step.manifest.key_document.get("flags") or {}
+    flags = step.manifest.flags
 
     def said(name: str) -> str | None:
         return next(iter(flags.get(name, ())), None)

@@ -105,7 +105,7 @@ def _step(step: Artifact) -> dict[str, Any]:
         "kind": manifest.kind,
         "key": manifest.key,
         "command": manifest.command,
-        "flags": manifest.key_document.get("flags") or {},
+        "flags": manifest.flags,
         "gpu": manifest.key_document.get("gpu"),
         "gpus": made.get("gpus") or [],
         "environment": made.get("environment") or {},

@@ -13,7 +13,7 @@ from typing import Any
 
 from mmtrt.artifacts.compare import compare_files, fields_that_differ
 from mmtrt.artifacts.store import Artifact
-from mmtrt.plan.stale import reasons_between
+from mmtrt.plan.stale import comparable, reasons_between
 from mmtrt.report.collect import Report
 from mmtrt.report.rebuilds import reproducible
 from mmtrt.report.targets import RunTarget
@@ -143,7 +143,7 @@ def _stage(name: str, old: Artifact | None, new: Artifact | None) -> dict[str, A
         return row
     if old.key != new.key:
         was, now = old.manifest.key_document, new.manifest.key_document
-        row["key"] = _fields(was, now)
+        row["key"] = _fields(*comparable(was, now))
         row["reasons"] = [reason.sentence() for reason in reasons_between(was, now)]
     files = compare_files(old.manifest.files, new.manifest.files)
     row["files"] = [asdict(each) for each in files]

@@ -209,7 +209,8 @@ def test_a_store_that_was_copied_without_times_is_read_once(
 def test_a_download_without_the_weights_it_was_to_have_never_counts(
     store: Store, include: list[str], files: list[str], fake: bool, is_hit: bool
 ) -> None:
-    wanted = {"schema": 1, "flags": {"include": include, "repo_id": ["owner/name"]}}
+    words = ["python", "--repo-id", "owner/name", *(["--include", *include] if include else [])]
+    wanted = {"schema": 1, "argv": words}
     staging = store.open_staging("download", key_of(wanted), "tiny")
     for name in files:
         (staging.path / name).write_bytes(b"x")

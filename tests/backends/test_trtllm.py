@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from mmtrt.artifacts.keys import key_of
+from mmtrt.artifacts.keys import flags_of, key_of
 from mmtrt.backends.base import In, Out, Side
 from mmtrt.backends.flags import known_versions, parse, problems
 from mmtrt.backends.trtllm import Trtllm, is_supported
@@ -223,13 +223,13 @@ def key_words(name: str, host) -> dict[str, list[str]]:
     plan = make_plan(recipe(name, backend="trtllm", tp=2), host)
     node = plan["run"]
     digests = {place.symbol(): "0" for place in node.command.places()}
-    return key_document(node, plan.choice, digests)["flags"]
+    return flags_of(key_document(node, plan.choice, digests)["argv"])
 
 
 def test_worker_count_and_timing_cache_stay_out_of_the_key():
     plan = make_plan(recipe("llava", backend="trtllm", tp=2), HOST)
     node = plan["build_llm"]
-    flags = key_document(node, plan.choice, {"{in.checkpoint}": "0"})["flags"]
+    flags = flags_of(key_document(node, plan.choice, {"{in.checkpoint}": "0"})["argv"])
     assert not {"workers", "input_timing_cache", "output_timing_cache"} & set(flags)
     assert node.command.keeps == {"model.cache": Side("timing/trtllm-1.2.1.cache")}
 

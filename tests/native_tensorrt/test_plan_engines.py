@@ -140,7 +140,7 @@ def test_tensorrt_builds_on_any_gpu_that_is_there() -> None:
         assert command.keeps == {"timing.cache": kept}
         words = [symbol(word) for word in command.argv]
         assert words[words.index("--timing-cache") + 1] == kept.symbol()
-        assert "timing" not in str(key_of(made, stage)["flags"])
+        assert "timing" not in str(key_of(made, stage)["argv"])
 
 
 def test_tensorrt_cannot_build_without_a_gpu() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from mmtrt.artifacts.keys import flags_of, key_of
 from mmtrt.artifacts.store import Store
 from mmtrt.backends.base import Command, In
 from mmtrt.config.schema import StageSpec
@@ -15,7 +17,7 @@ from mmtrt.errors import MmtrtError, PlanError, RecipeError
 from mmtrt.plan.assess import assess
 from mmtrt.plan.build import make_plan
 from mmtrt.plan.graph import Node, ordered
-from mmtrt.plan.keys import flags_of, key_document
+from mmtrt.plan.keys import key_document
 from mmtrt.plan.render import symbolic
 from tests.worlds import HOST, RECIPES, Shell, recipe
 
@@ -152,6 +154,32 @@ def test_choices_that_a_backend_ignores_stay_out_of_its_keys(tiny):
     digests = {place.symbol(): "0" for place in plain.command.places()}
     one, other = (key_document(plan["convert"], plan.choice, digests) for plan in plans)
     assert one == other
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["--a-b=c d"], ["--a_b=c d"]),
+        (["--a=b c"], ["-a=b c"]),
+        (["--a=b c", "--d=e f"], ["--d=e f", "--a=b c"]),
+    ],
+)
+def test_prompts_that_begin_with_dashes_have_keys_of_their_own(one, other):
+    # argparse takes each for a value: there is a space in it.
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--input_text", nargs="+")
+    settings = {"backend": "trtllm", "run__batch_size": len(one)}
+    keys, read = [], []
+    for prompts in (one, other):
+        plan = make_plan(recipe("llava", run__prompt=prompts, **settings), HOST)
+        node = plan["run"]
+        digests = {place.symbol(): "0" for place in node.command.places()}
+        document = key_document(node, plan.choice, digests)
+        keys.append(key_of(document))
+        words = document["argv"][document["argv"].index("--input_text") :]
+        read.append(parser.parse_known_args(words)[0].input_text)
+    assert read == [one, other]
+    assert keys[0] != keys[1]
 
 
 @pytest.mark.parametrize(

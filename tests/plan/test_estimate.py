@@ -163,7 +163,7 @@ def publish(store: Store, plan, name: str, *, size: int = 10, change: str = "", 
     state = assess(plan, store)[name]
     document = json.loads(json.dumps(state.document))
     if change:
-        document["flags"][change] = ["another"]
+        document["argv"] += [f"--{change}", "another"]
     node = state.node
     staging = store.open_staging(node.kind, key_of(document), node.stage.model_name)
     (staging.path / "model.safetensors").write_bytes(bytes(size))

@@ -6,20 +6,24 @@ import copy
 
 import pytest
 
-from mmtrt.plan.stale import differences, reasons_between
+from mmtrt.plan.stale import comparable, differences, reasons_between
 
 OLD = {
     "schema": 1,
     "kind": "build_llm",
     "stage_version": 1,
     "model": "llava",
-    "flags": {"program": ["{python}"], "max_batch_size": ["1"], "plugins": ["gemm", "nccl"]},
+    "argv": ["{python}", "--max-batch-size", "1", "--plugins", "gemm", "nccl"],
     "env": {},
     "cwd": None,
     "inputs": {"{in.checkpoint}/llm": "a" * 64},
     "toolchain": {"backend": "native", "versions": {"onnx": "1.23.2", "torch": "2.13.0"}},
     "gpu": {"sm": 90},
 }
+
+
+def words(*flags: str) -> list[str]:
+    return ["{python}", *flags]
 
 
 def changed(path: str, value) -> dict:
@@ -35,9 +39,19 @@ def changed(path: str, value) -> dict:
 @pytest.mark.parametrize(
     ("path", "value", "kind", "sentence"),
     [
-        ("flags|max_batch_size", ["8"], "param_changed", "max_batch_size: 1 -> 8"),
-        ("flags|max_num_tokens", ["64"], "param_changed", "max_num_tokens: none -> 64"),
-        ("flags|use_fp8", [], "param_changed", "use_fp8: none -> True"),
+        (
+            "argv",
+            words("--max-batch-size", "8", "--plugins", "gemm", "nccl"),
+            "param_changed",
+            "max_batch_size: 1 -> 8",
+        ),
+        (
+            "argv",
+            [*OLD["argv"], "--max-num-tokens", "64"],
+            "param_changed",
+            "max_num_tokens: none -> 64",
+        ),
+        ("argv", [*OLD["argv"], "--use_fp8"], "param_changed", "use_fp8: none -> True"),
         ("model", "vila", "param_changed", "model: llava -> vila"),
         (
             "inputs|{in.checkpoint}/llm",
@@ -60,9 +74,22 @@ def test_each_change_has_its_reason(path, value, kind, sentence):
 
 
 def test_command_is_named_only_where_nothing_else_explains_it():
-    new = changed("flags|max_batch_size", ["8"])
-    new["flags"]["program"] = ["{python}", "other"]
+    new = changed("argv", ["{python}", "other", "--max_batch_size=8", "--plugins", "gemm", "nccl"])
     assert [reason.type for reason in reasons_between(OLD, new)] == ["param_changed"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "field"),
+    [
+        (["{python}", "other", *OLD["argv"][1:]], "program"),
+        (words("--max_batch_size", "1", "--plugins", "gemm", "nccl"), "argv"),
+        (words("--plugins", "gemm", "nccl", "--max-batch-size", "1"), "argv"),
+    ],
+)
+def test_words_are_named_where_no_flag_differs(argv, field):
+    (reason,) = reasons_between(OLD, changed("argv", argv))
+    assert (reason.type, reason.to_json()["field"]) == ("command_changed", field)
+    assert comparable(OLD, changed("argv", argv)) != comparable(OLD, OLD)
 
 
 def test_equal_documents_differ_in_nothing():
