@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from mmtrt.artifacts import layout, staging
 from mmtrt.artifacts.digest import FILE_THREADS, hash_file
@@ -22,7 +22,7 @@ _BESIDE = layout.LOGS | {layout.MANIFEST, layout.USED, layout.ALIVE}
 _AT_ROOT = frozenset({layout.STAGING, layout.FAILED, layout.DAMAGED, layout.LOCKS, layout.SIDE})
 
 
-_OTHER_TIME = " has the recorded content, but another time"
+Severity: TypeAlias = Literal["error", "info"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Problem:
     code: str
     path: Path
     message: str
-    severity: Literal["error", "info"] = "error"
+    severity: Severity = "error"
     """``info`` for what no run can trip over, such as the remains of a dead process."""
     kind: str | None = None
     key: str | None = None
@@ -113,9 +113,8 @@ def _check(store: Store, directory: Path, hasher: _Hasher, jobs: int) -> list[Pr
         fault = _fault(f"{artifact.path}/{entry.path}", entry, hasher)
         if fault is None:
             return None
-        # The next run compares contents where only the time differs, and corrects it.
-        severity: Literal["error", "info"] = "info" if fault[1].endswith(_OTHER_TIME) else "error"
-        return Problem(fault[0], artifact.path / entry.path, fault[1], severity, kind, key)
+        code, text, severity = fault
+        return Problem(code, artifact.path / entry.path, text, severity, kind, key)
 
     found = in_threads(check_file, artifact.manifest.files, jobs)
     return [*problems, *filter(None, found), *_strangers(artifact)]
@@ -135,21 +134,22 @@ def _check_manifest(artifact: Artifact) -> Iterator[Problem]:
         yield Problem("ART173", where, text, "error", artifact.kind, artifact.key)
 
 
-def _fault(location: str, entry: FileEntry, hasher: _Hasher) -> tuple[str, str] | None:
-    """Return code and message of what is wrong with a file."""
+def _fault(location: str, entry: FileEntry, hasher: _Hasher) -> tuple[str, str, Severity] | None:
+    """Return code, message and severity of what is wrong with a file."""
     name = quoted(entry.path)
     try:
         status = os.stat(location)  # noqa: PTH116 - strings throughout
         if status.st_size != entry.size:
-            return "ART171", f"{name} has {status.st_size} bytes instead of {entry.size}"
+            return "ART171", f"{name} has {status.st_size} bytes instead of {entry.size}", "error"
         if hasher.digest(location, status) != entry.digest:
-            return "ART172", f"{name} has another content than recorded"
+            return "ART172", f"{name} has another content than recorded", "error"
     except (FileNotFoundError, NotADirectoryError):
-        return "ART170", f"{name} is missing"
+        return "ART170", f"{name} is missing", "error"
     except (OSError, ArtifactError) as error:
-        return "ART178", f"{name} cannot be read: {getattr(error, 'message', error)}"
+        return "ART178", f"{name} cannot be read: {getattr(error, 'message', error)}", "error"
     if status.st_mtime_ns != entry.mtime_ns:
-        return "ART171", f"{name}{_OTHER_TIME}"
+        # The next run compares contents where only the time differs, and corrects it.
+        return "ART171", f"{name} has the recorded content, but another time", "info"
     return None
 
 

@@ -157,9 +157,13 @@ def resolve(
 
 def _native(settings: schema.Settings, variant: schema.Variant) -> schema.NativeFacts:
     """Return what differs for native engines; nothing where others are built."""
+    return settings.recipe.native if _is_native(settings, variant) else schema.NativeFacts()
+
+
+def _is_native(settings: schema.Settings, variant: schema.Variant) -> bool:
+    """Return whether mmtrt's own engines are asked for, by name or as what the variant is for."""
     backend = settings.backend.name
-    chosen = variant.backend if backend == "auto" else backend
-    return settings.recipe.native if chosen == "native" else schema.NativeFacts()
+    return (variant.backend if backend == "auto" else backend) == "native"
 
 
 def _workflow(settings: schema.Settings, variant: schema.Variant) -> schema.Workflow:
@@ -365,9 +369,7 @@ def _demand(
 
 def _flavour(settings: schema.Settings, variant: schema.Variant) -> Flavour:
     """Return whose arithmetic counts: only TensorRT-LLM's engines are fed by its own runner."""
-    backend = settings.backend.name
-    chosen = variant.backend if backend == "auto" else backend
-    is_theirs = chosen == "native" or _workflow(settings, variant) == "pytorch"
+    is_theirs = _is_native(settings, variant) or _workflow(settings, variant) == "pytorch"
     return "hf" if is_theirs else "trtllm"
 
 

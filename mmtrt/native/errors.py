@@ -87,8 +87,12 @@ def report(stage: Callable[[], None]) -> int:
 
 def said(error: BaseException) -> str:
     """Return the name and the words of an exception in one line, shortened."""
-    words = " ".join(str(error).split())
-    return f"{type(error).__name__}: {words[:_MOST_WORDS]}".removesuffix(": ")
+    return f"{type(error).__name__}: {in_one_line(error, _MOST_WORDS)}".removesuffix(": ")
+
+
+def in_one_line(error: BaseException, most: int | None = 200) -> str:
+    """Return the words of an exception in one line of at most so many characters."""
+    return " ".join(str(error).split())[:most]
 
 
 def _unexpected(error: Exception) -> int:

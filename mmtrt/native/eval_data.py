@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mmtrt.native.errors import NativeError
+from mmtrt.native.errors import NativeError, in_one_line
 from mmtrt.native.eval_tasks import Question, Task, question_of
 
 SAVED = "dataset_info.json"
@@ -116,7 +116,7 @@ def _rows(path: Path, task: Task, saved: bool) -> Iterator[Mapping[str, Any]]:
                 yield from batch.to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise NativeError(
-            f"{path}: cannot be read: " + " ".join(str(error).split())[:200], code="EVL203"
+            f"{path}: cannot be read: " + in_one_line(error), code="EVL203"
         ) from error
 
 

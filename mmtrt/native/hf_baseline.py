@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmtrt.native.errors import NativeError
+from mmtrt.native.errors import NativeError, in_one_line
 from mmtrt.native.families.hf_frontend import HfFrontend
 from mmtrt.native.frontend import Frontend
 from mmtrt.native.hf_model import read_config
@@ -46,7 +46,7 @@ class HfBaseline:
             self._model = model_class.from_pretrained(model_dir, dtype=torch.float32).eval()
         except (OSError, ValueError) as error:
             raise NativeError(
-                f"transformers cannot load {model_dir}: " + " ".join(str(error).split())[:200],
+                f"transformers cannot load {model_dir}: " + in_one_line(error),
                 code="MDL211",
                 fix="eval.test_hf=false",
             ) from error

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmtrt.native.errors import NativeError
+from mmtrt.native.errors import NativeError, in_one_line
 
 _HIDDEN = ("torch", "torchvision")
 _leaves_torch_out = False
@@ -115,7 +115,7 @@ def load_processor(model_dir: Path, class_name: str | None) -> Any:
         except Exception as error:  # damaged files make their readers fail in any way
             raise NativeError(
                 f"{model_dir}: not a directory of {class_name or 'a tokenizer'}: "
-                + " ".join(str(error).split())[:300],
+                + in_one_line(error, 300),
                 code="RUN214",
                 fix="give --model-dir the model's own directory, with its processor files",
             ) from error

@@ -12,7 +12,7 @@ from mmtrt.config.generation import FILE, PROCESSORS, WARPERS
 from mmtrt.config.schema import RunRequest
 from mmtrt.config.typed import read
 from mmtrt.native.component import SpecialTokens
-from mmtrt.native.errors import NativeError
+from mmtrt.native.errors import NativeError, in_one_line
 
 _COLDEST = 1e-5
 """Temperatures below are greedy: float32 cannot divide logits by them. *Chosen*, as vLLM does."""
@@ -164,7 +164,7 @@ def _refused(settings: Mapping[str, Any]) -> Iterator[None]:
         yield
     except (ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
         raise NativeError(
-            "transformers refuses the generation settings: " + " ".join(str(error).split())[:200],
+            "transformers refuses the generation settings: " + in_one_line(error),
             code="RUN223",
             why=f"they are those of the model's {FILE}, and of run.*: "
             + ", ".join(f"{name}={value}" for name, value in settings.items())[:200],

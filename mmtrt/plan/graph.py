@@ -110,6 +110,11 @@ class Plan:
         return [node for node in self.nodes if node.command is not None]
 
     @property
+    def is_native(self) -> bool:
+        """Whether mmtrt's own engines are built and asked."""
+        return self.choice.backend.name == "native"
+
+    @property
     def host(self) -> HostInfo:
         """The machine that the nodes were planned for."""
         return self.choice.host

@@ -39,9 +39,13 @@ def language_models(plan: Plan) -> Iterator[tuple[dict[str, Any], str | None]]:
     """Yield the language model's part of each local model's ``config.json``, and its model type."""
     for _, directory in local_downloads(plan):
         if (config := local_config(directory)) is not None:
-            inner = (value_at(config, ".".join(keys)) for keys in LANGUAGE_PLACES if keys)
-            text = next((part for part in inner if isinstance(part, dict)), config)
-            yield text, config.get("model_type")
+            yield language_model(config), config.get("model_type")
+
+
+def language_model(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the language model's part of a ``config.json``; all of it where it has none."""
+    inner = (value_at(config, ".".join(keys)) for keys in LANGUAGE_PLACES if keys)
+    return next((part for part in inner if isinstance(part, dict)), config)
 
 
 def value_at(config: dict[str, Any], key: str) -> Any:

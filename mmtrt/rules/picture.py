@@ -1,7 +1,7 @@
 """What a local picture is, by the library that the runtime opens it with: its size, or its fault.
 
-Only headers are read, and no pixels. Without Pillow (the extra ``native``) sizes are not known, and
-only what is no picture in any library is told.
+No pixels are decoded: headers are read, and whether a PNG or JPEG file has its end. Without Pillow
+(the extra ``native``) sizes are not known, and only what is no picture in any library is told.
 """
 
 from __future__ import annotations

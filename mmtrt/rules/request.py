@@ -37,7 +37,7 @@ def asked(plan: Plan) -> Run | None:
 
 def asked_of_runner(plan: Plan) -> Run | None:
     """Return the request to TensorRT-LLM's ``run.py``; ``None`` if there is none."""
-    return None if plan.choice.backend.name == "native" else asked(plan)
+    return None if plan.is_native else asked(plan)
 
 
 def words(text: str) -> int:
@@ -73,7 +73,7 @@ class Counter:
     @property
     def is_native(self) -> bool:
         """Whether mmtrt's own engines are asked."""
-        return self.plan.choice.backend.name == "native"
+        return self.plan.is_native
 
     @property
     def pairing(self) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from mmtrt.native.component import Component, ComponentName, SpecialTokens
 from mmtrt.native.engine_config import EngineConfig
-from mmtrt.native.errors import NativeError
+from mmtrt.native.errors import NativeError, in_one_line
 from mmtrt.native.frontend import Frontend
 from mmtrt.native.graph import Graph
 from mmtrt.native.hf_model import HfModel
@@ -63,8 +63,7 @@ class HfFamily:
                 return CONFIG_MAPPING[self.name].from_dict(dict(document))
             except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
                 raise NativeError(
-                    "transformers refuses the model's configuration: "
-                    + " ".join(str(error).split()),
+                    "transformers refuses the model's configuration: " + in_one_line(error, None),
                     code="MDL209",
                 ) from error
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mmtrt.native.engine_config import EngineConfig
-from mmtrt.native.errors import NativeError
+from mmtrt.native.errors import NativeError, in_one_line
 from mmtrt.native.frontend import Engines, Prepared, Start, address_rows, check_placeholders
 from mmtrt.native.hf_processor import load_processor
 
@@ -92,7 +92,7 @@ class HfFrontend:
             return ChatPrompt(self._filled(content))
         except Exception as error:  # templates raise what they like, jinja2 its own
             raise NativeError(
-                f"{self.model_dir}: its chat template fails: " + " ".join(str(error).split())[:200],
+                f"{self.model_dir}: its chat template fails: " + in_one_line(error),
                 code="RUN214",
                 fix="write the whole prompt yourself, with the model's placeholders",
             ) from error
@@ -166,8 +166,7 @@ class HfFrontend:
             return dict(self.processor(**{"return_tensors": "np", **given}))
         except Exception as error:  # processors and their files may fail in any way
             raise NativeError(
-                f"{type(self.processor).__name__} refuses the request: "
-                + " ".join(str(error).split())[:300],
+                f"{type(self.processor).__name__} refuses the request: " + in_one_line(error, 300),
                 code="RUN216",
             ) from error
 

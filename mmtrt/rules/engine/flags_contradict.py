@@ -20,13 +20,13 @@ TensorRT-LLM 1.2 ``commands/build.py``, ``builder.py`` and ``plugin/plugin.py``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmtrt.plan.graph import Node, Plan
 from mmtrt.rules.base import Finding, Severity
+from mmtrt.rules.local_model import json_object
 from mmtrt.rules.tool_flags import flag_at, flag_fix, is_off, is_on, llm_builds
 from mmtrt.stages import BuildLlm, Quantize
 
@@ -55,7 +55,7 @@ def check(plan: Plan) -> Iterator[Finding]:
             yield from _told(plan, node, find(stage.flags))
         yield from _told(plan, node, _attention(stage.flags, weights, cache))
     for node in plan.active():
-        if isinstance(node.stage, Quantize) and plan.choice.backend.name != "native":
+        if isinstance(node.stage, Quantize) and not plan.is_native:
             width = plan.recipe.variant.facts.hidden_size
             yield from _told(plan, node, _blocks(node.stage, width))
 
@@ -144,11 +144,7 @@ def _lora(flags: Flags) -> Iterator[Clash]:
 
 def _rank(place: object) -> int:
     """Return the rank of an adapter in a local directory; 0 where it cannot be known."""
-    try:
-        found = json.loads(Path(str(place), "adapter_config.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return 0
-    rank = found.get("r") if isinstance(found, dict) else None
+    rank = (json_object(Path(str(place), "adapter_config.json")) or {}).get("r")
     return rank if isinstance(rank, int) else 0
 
 

@@ -37,7 +37,7 @@ LOADED = (".parquet", ".json", ".jsonl", ".csv", ".arrow", ".zip", ".tar", ".py"
 
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error for each evaluation without data."""
-    is_native = plan.choice.backend.name == "native"
+    is_native = plan.is_native
     for node in plan.active():
         stage = node.stage
         if not isinstance(stage, Eval) or "dataset" in stage.needs:

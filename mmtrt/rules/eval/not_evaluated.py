@@ -32,7 +32,7 @@ def check(plan: Plan) -> Iterator[Finding]:
     recipe, asked = plan.recipe, plan.recipe.evaluation
     if asked.task is None:
         return
-    is_native = plan.choice.backend.name == "native"
+    is_native = plan.is_native
     able = ["trtllm", "hf"] if is_native else recipe.file.runner.evaluates
     if "trtllm" not in able or all(node.kind != "eval" for node in plan.nodes):
         yield Finding(

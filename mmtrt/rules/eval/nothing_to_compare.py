@@ -33,7 +33,7 @@ def check(plan: Plan) -> Iterator[Finding]:
     if asked.task is None:
         # A recipe may have one of its own; only the user's was meant for this command.
         if recipe.settings.eval.accuracy_threshold is not None:
-            is_native = plan.choice.backend.name == "native"
+            is_native = plan.is_native
             able = is_native or "trtllm" in recipe.file.runner.evaluates
             yield Finding(
                 code="EVL103",

@@ -35,7 +35,7 @@ WHY = "is_vqa is true: the question is drawn above the picture"
 
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error for each model without a font."""
-    if plan.choice.backend.name != "native" or plan.recipe.hf_model_type != "pix2struct":
+    if not plan.is_native or plan.recipe.hf_model_type != "pix2struct":
         return
     if not any(isinstance(node.stage, Run | Eval) for node in plan.active()):
         return

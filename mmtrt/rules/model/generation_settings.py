@@ -36,7 +36,7 @@ def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error for a file that cannot be read, a warning for what is not followed."""
     if not any(isinstance(node.stage, Run) for node in plan.active()):
         return
-    is_native = plan.choice.backend.name == "native"
+    is_native = plan.is_native
     for stage, directory in local_downloads(plan):
         config = local_config(directory)
         path = directory / FILE

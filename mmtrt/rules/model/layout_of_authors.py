@@ -31,7 +31,7 @@ from mmtrt.stages import Download
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error if a native plan starts from such a checkpoint."""
     recipe, wanted = plan.recipe, plan.recipe.file.native_model_type
-    if wanted is None or plan.choice.backend.name != "native":
+    if wanted is None or not plan.is_native:
         return
     published = recipe.variant.repo_id
     fetched = [node.stage for node in plan.active() if isinstance(node.stage, Download)]

@@ -42,7 +42,7 @@ READ = ("tokenizer.json", "tokenizer_config.json", *SETTINGS)
 
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error for each file that is missing or no JSON."""
-    if plan.choice.backend.name != "native" or not any(n.kind == "run" for n in plan.active()):
+    if not plan.is_native or not any(n.kind == "run" for n in plan.active()):
         return
     for stage, directory in local_downloads(plan):
         try:

@@ -30,7 +30,7 @@ from typing import Any
 from mmtrt.artifacts.faults import quoted
 from mmtrt.plan.graph import Plan
 from mmtrt.rules.base import Finding
-from mmtrt.rules.local_model import language_models, local_config, local_downloads
+from mmtrt.rules.local_model import language_model, local_config, local_downloads
 from mmtrt.stages import Convert
 
 KEYS = ("quantization_config", "compression_config")
@@ -56,7 +56,7 @@ def check(plan: Plan) -> Iterator[Finding]:
         return
     for _, directory in local_downloads(plan):
         config = local_config(directory)
-        parts = [] if config is None else [config, *(text for text, _ in language_models(plan))]
+        parts = [] if config is None else [config, language_model(config)]
         found = _stated(parts, directory)
         if found is None:
             continue

@@ -33,7 +33,7 @@ TIMED = ("qwen2_5_vl",)
 
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error for each type that cannot be computed."""
-    if plan.choice.backend.name != "native":
+    if not plan.is_native:
         return
     for text, model_type in language_models(plan):
         for rope in rotations_of(text, model_type):

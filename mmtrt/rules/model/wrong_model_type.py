@@ -18,30 +18,22 @@ NVIDIA/TensorRT-LLM issue 2150; Hugging Face ``PretrainedConfig.model_type``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 from mmtrt.plan.graph import Plan
 from mmtrt.rules.base import Finding
-from mmtrt.stages import Download
+from mmtrt.rules.local_model import local_config, local_downloads
 
 
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error for a local model that states another type."""
     file = plan.recipe.file
     wanted = plan.recipe.hf_model_type
-    if plan.choice.backend.name == "native":
+    if plan.is_native:
         wanted = plan.recipe.variant.hf_model_type or file.native_model_type or wanted
-    for node in plan.active():
-        stage = node.stage
-        if not isinstance(stage, Download) or stage.local_dir is None:
-            continue
-        try:
-            config = json.loads((Path(stage.local_dir) / "config.json").read_text())
-        except (OSError, ValueError):
-            continue  # the download stage says what is wrong with the directory
-        found = config.get("model_type") if isinstance(config, dict) else None
+    for _, directory in local_downloads(plan):
+        # The download stage says what is wrong with a directory without one.
+        found = (local_config(directory) or {}).get("model_type")
         if found is None or found == wanted:
             continue
         yield Finding(

@@ -48,7 +48,7 @@ def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error for a set that cannot be read or used, a warning for samples left out."""
     for node in plan.active():
         stage = node.stage
-        if isinstance(stage, Quantize) and plan.choice.backend.name == "native":
+        if isinstance(stage, Quantize) and plan.is_native:
             yield from _own_set(plan, stage)
         if not isinstance(stage, Quantize) or not is_trtllm(plan) or stage.format in UNCALIBRATED:
             continue

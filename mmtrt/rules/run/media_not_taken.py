@@ -36,7 +36,7 @@ def check(plan: Plan) -> Iterator[Finding]:
     if run is None:
         return
     name, runner = plan.recipe.name, plan.recipe.file.runner
-    native = plan.choice.backend.name == "native"  # which refuses what it does not take: ENG101
+    native = plan.is_native  # which refuses what it does not take: ENG101
 
     def finding(key: str, message: str, why: str, fix: str, severity: Severity) -> Finding:
         at = plan.recipe.where(("run", key))

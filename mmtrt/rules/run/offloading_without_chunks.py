@@ -29,7 +29,7 @@ from mmtrt.rules.base import Finding
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield a warning if the option would be dropped for want of chunks."""
     recipe, run = plan.recipe, plan.recipe.run
-    if plan.choice.backend.name == "native" or not recipe.sessions:
+    if plan.is_native or not recipe.sessions:
         return  # RUN112 says that both are without effect there
     if run.mm_embedding_offloading and not run.enable_chunked_context:
         yield Finding(

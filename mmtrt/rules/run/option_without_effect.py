@@ -36,7 +36,7 @@ ENGINES_ALONE = {
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield a warning for every option that is dropped."""
     recipe, given = plan.recipe, plan.recipe.settings.run
-    if plan.choice.backend.name == "native":
+    if plan.is_native:
         return
     dropped = dict(ENGINES_ALONE)
     why = f"only session=cpp_llm_only heeds it, not {recipe.settings.session}"

@@ -32,7 +32,7 @@ from mmtrt.sizing.features.native_resolution import LONGEST_ASPECT, is_too_long
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error for each picture that is refused."""
     recipe, run = plan.recipe, asked(plan)
-    if recipe.file.family != "qwen2_vl" or plan.choice.backend.name != "native" or run is None:
+    if recipe.file.family != "qwen2_vl" or not plan.is_native or run is None:
         return
     shown = [("image", place, size_of(place)) for place in run.images]
     sizes = [(("run", key), place, size) for key, place, size in shown]

@@ -36,7 +36,7 @@ def check(plan: Plan) -> Iterator[Finding]:
     run, runner = asked(plan), plan.recipe.file.runner
     if run is None or len(run.images) < 2:
         return
-    native, most = plan.choice.backend.name == "native", plan.recipe.file.native.max_images
+    native, most = plan.is_native, plan.recipe.file.native.max_images
     if native:
         each = plan.recipe.sizing.demand.images_per_request
         if most is not None and each > most and len(run.images) == run.batch_size * each:

@@ -40,7 +40,7 @@ FOREIGN = re.compile(
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error for a placeholder that stands for nothing, a warning for one of others."""
     run = asked(plan)
-    if run is None or plan.choice.backend.name != "native":
+    if run is None or not plan.is_native:
         return
     native = plan.recipe.file.native
     shown = _shown(run)

@@ -57,7 +57,7 @@ def _fix(plan: Plan, run: Run, key: str, items: tuple[str, ...]) -> str:
         return shell(f"run.{key}=[{','.join([quoted(items[0])] * run.batch_size)}]")
     each, rest = divmod(batch, run.batch_size)
     most = recipe.file.native.max_images
-    native = plan.choice.backend.name == "native"
+    native = plan.is_native
     one_each = len(run.prompts) == batch  # a prompt for every picture
     if key == "image" and native and not (rest or one_each) and (most is None or each <= most):
         return f"workload.images_per_request={each}"
@@ -73,7 +73,7 @@ def _lists(plan: Plan, run: Run) -> Iterator[tuple[str, tuple[str, ...], bool]]:
     """Yield key, items, and whether they fit the batch; a list that is not given fits."""
     batch, prompts, images = run.batch_size, run.prompts, run.images
     pairing = plan.recipe.file.runner.pairing
-    if plan.choice.backend.name == "native":
+    if plan.is_native:
         each = plan.recipe.sizing.demand.images_per_request
         yield "prompt", prompts, len(prompts) in (0, 1, batch)
         yield "image", images, len(images) in (0, 1, batch, batch * each)

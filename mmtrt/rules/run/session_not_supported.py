@@ -31,7 +31,7 @@ def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error if the runner would take another session."""
     recipe = plan.recipe
     session, offered = recipe.settings.session, recipe.sessions
-    if session is None or session in offered or plan.choice.backend.name == "native":
+    if session is None or session in offered or plan.is_native:
         return
     who = f"{recipe.name} {recipe.variant_name}"
     yield Finding(

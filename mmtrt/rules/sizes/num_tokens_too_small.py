@@ -36,7 +36,7 @@ def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error if the pictures alone do not fit in a step, a warning if a long prompt."""
     recipe, sizing = plan.recipe, plan.recipe.sizing
     prompt, stated = sizing.limits.value("max_input_len"), sizing.limits.value("max_num_tokens")
-    native = plan.choice.backend.name == "native"
+    native = plan.is_native
     if recipe.workflow != "engine" or sizing.architecture != "decoder" or prompt is None:
         return
     if stated is None and native:

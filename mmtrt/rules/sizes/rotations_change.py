@@ -40,7 +40,7 @@ SIDES = (1024, 896, 672, 560, 448, 336, 224, 112, 56)
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error if the engine is to hold longer sequences."""
     seq = plan.recipe.sizing.limits.value("max_seq_len")
-    if seq is None or plan.choice.backend.name != "native":
+    if seq is None or not plan.is_native:
         return
     positions = plan.recipe.variant.facts.max_position_embeddings
     for text, model_type in language_models(plan):

@@ -56,7 +56,7 @@ def check(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             code="SIZ104",
             # trtllm-build clips max_input_len with a warning, the native build refuses.
-            severity="error" if plan.choice.backend.name == "native" else "warning",
+            severity="error" if plan.is_native else "warning",
             message=f"max_seq_len is {seq}, a prompt of max_input_len {prompt} has no answer",
             at=plan.recipe.where_limit("max_seq_len"),
             why="max_seq_len counts prompt and new tokens together",

@@ -35,7 +35,7 @@ def check(plan: Plan) -> Iterator[Finding]:
         return
     counter = Counter(plan, run)
     frames, known = counter.frames, plan.recipe.file.runner.max_video_frames
-    if plan.choice.backend.name == "native":
+    if plan.is_native:
         known = None  # the README speaks of TensorRT-LLM's runner
     if frames is None or plan.recipe.variant.facts.num_frames is not None:
         return  # there is no video, or the model fixes its frames

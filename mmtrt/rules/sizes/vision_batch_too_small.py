@@ -32,7 +32,7 @@ def check(plan: Plan) -> Iterator[Finding]:
     batch = sizing.limits.required("max_batch_size")
     vision = sizing.limits.value("vision.max_batch_size")
     items, runner = sizing.vision_batch(batch), plan.recipe.file.runner
-    native = plan.choice.backend.name == "native"
+    native = plan.is_native
     if runner.torch_encoder and not native:
         return  # no vision engine is built
     if vision is not None and vision < items:

@@ -38,7 +38,7 @@ WINDOW_BY_DEFAULT = {"mistral": 4096}
 def check(plan: Plan) -> Iterator[Finding]:
     """Yield an error if the engine is to hold longer sequences."""
     seq = plan.recipe.sizing.limits.value("max_seq_len")
-    if seq is None or plan.choice.backend.name != "native":
+    if seq is None or not plan.is_native:
         return
     for text, model_type in language_models(plan):
         window = None if model_type in OWN_GRAPH else _window(text)

@@ -45,7 +45,7 @@ def check(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             code="SIZ110",
             # TensorRT-LLM's scheduler leaves requests waiting, the native build refuses.
-            severity="error" if plan.choice.backend.name == "native" else "warning",
+            severity="error" if plan.is_native else "warning",
             message=f"max_num_tokens is {step}, max_batch_size {limit} needs as many at least",
             at=recipe.where_limit("max_num_tokens"),
             why="each request of a batch has a token in every step",
